@@ -5,8 +5,6 @@
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
-import type { Status } from "../../../google/rpc/status_pb.ts";
-import { file_google_rpc_status } from "../../../google/rpc/status_pb.ts";
 import type { Reservation_State, ReservationLine } from "./inventory_pb.ts";
 import { file_holdfast_inventory_v1_inventory } from "./inventory_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -15,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/inventory/v1/order_reservations.proto.
  */
 export const file_holdfast_inventory_v1_order_reservations: GenFile = /*@__PURE__*/
-  fileDesc("Ci5ob2xkZmFzdC9pbnZlbnRvcnkvdjEvb3JkZXJfcmVzZXJ2YXRpb25zLnByb3RvEhVob2xkZmFzdC5pbnZlbnRvcnkudjEiXAoUUmVzZXJ2ZU9yZGVyc1JlcXVlc3QSRAoGb3JkZXJzGAEgAygLMicuaG9sZGZhc3QuaW52ZW50b3J5LnYxLk9yZGVyUmVzZXJ2YXRpb25CC7pICJIBBQgBEIACInEKEE9yZGVyUmVzZXJ2YXRpb24SGgoIb3JkZXJfaWQYASABKAlCCLpIBXIDsAEBEkEKBWxpbmVzGAIgAygLMiYuaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmF0aW9uTGluZUIKukgHkgEECAEQZCJTChVSZXNlcnZlT3JkZXJzUmVzcG9uc2USOgoHcmVzdWx0cxgBIAMoCzIpLmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZlT3JkZXJSZXN1bHQicgoSUmVzZXJ2ZU9yZGVyUmVzdWx0EjcKBXN0YXRlGAEgASgOMiguaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmF0aW9uLlN0YXRlEiMKB3JlZnVzYWwYAiABKAsyEi5nb29nbGUucnBjLlN0YXR1czKFAQoXT3JkZXJSZXNlcnZhdGlvblNlcnZpY2USagoNUmVzZXJ2ZU9yZGVycxIrLmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZlT3JkZXJzUmVxdWVzdBosLmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZlT3JkZXJzUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_rpc_status, file_holdfast_inventory_v1_inventory]);
+  fileDesc("Ci5ob2xkZmFzdC9pbnZlbnRvcnkvdjEvb3JkZXJfcmVzZXJ2YXRpb25zLnByb3RvEhVob2xkZmFzdC5pbnZlbnRvcnkudjEiXAoUUmVzZXJ2ZU9yZGVyc1JlcXVlc3QSRAoGb3JkZXJzGAEgAygLMicuaG9sZGZhc3QuaW52ZW50b3J5LnYxLk9yZGVyUmVzZXJ2YXRpb25CC7pICJIBBQgBEIACIo0BChBPcmRlclJlc2VydmF0aW9uEhoKCG9yZGVyX2lkGAEgASgJQgi6SAVyA7ABARIaCgh0cmFjZV9pZBgDIAEoCUIIukgFcgMYyAESQQoFbGluZXMYAiADKAsyJi5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2YXRpb25MaW5lQgq6SAeSAQQIARBkIlMKFVJlc2VydmVPcmRlcnNSZXNwb25zZRI6CgdyZXN1bHRzGAEgAygLMikuaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmVPcmRlclJlc3VsdCKKAQoSUmVzZXJ2ZU9yZGVyUmVzdWx0EjcKBXN0YXRlGAEgASgOMiguaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmF0aW9uLlN0YXRlEjsKB3JlZnVzYWwYAiABKAsyKi5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2ZU9yZGVyUmVmdXNhbCKBAgoTUmVzZXJ2ZU9yZGVyUmVmdXNhbBIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCRJKCghtZXRhZGF0YRgDIAMoCzI4LmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZlT3JkZXJSZWZ1c2FsLk1ldGFkYXRhRW50cnkSPQoJc2hvcnRhZ2VzGAQgAygLMiouaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmF0aW9uU2hvcnRhZ2USDQoFZmllbGQYBSABKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KE1Jlc2VydmF0aW9uU2hvcnRhZ2USCwoDc2t1GAEgASgJEhMKC2xvY2F0aW9uX2lkGAIgASgJEhEKCXJlcXVlc3RlZBgDIAEoBRIRCglhdmFpbGFibGUYBCABKAUyhQEKF09yZGVyUmVzZXJ2YXRpb25TZXJ2aWNlEmoKDVJlc2VydmVPcmRlcnMSKy5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2ZU9yZGVyc1JlcXVlc3QaLC5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2ZU9yZGVyc1Jlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_holdfast_inventory_v1_inventory]);
 
 /**
  * Request of ReserveOrders.
@@ -50,6 +48,13 @@ export type OrderReservation = Message<"holdfast.inventory.v1.OrderReservation">
    * @generated from field: string order_id = 1;
    */
   orderId: string;
+
+  /**
+   * The x-request-id of the call that placed the order, for the log.
+   *
+   * @generated from field: string trace_id = 3;
+   */
+  traceId: string;
 
   /**
    * 1 to 100 lines.
@@ -102,11 +107,11 @@ export type ReserveOrderResult = Message<"holdfast.inventory.v1.ReserveOrderResu
   state: Reservation_State;
 
   /**
-   * Why it was refused: the same code, message and details that CreateReservation would have given. Absent if it was not.
+   * Why it was refused; absent if it was not.
    *
-   * @generated from field: google.rpc.Status refusal = 2;
+   * @generated from field: holdfast.inventory.v1.ReserveOrderRefusal refusal = 2;
    */
-  refusal?: Status | undefined;
+  refusal?: ReserveOrderRefusal | undefined;
 };
 
 /**
@@ -115,6 +120,97 @@ export type ReserveOrderResult = Message<"holdfast.inventory.v1.ReserveOrderResu
  */
 export const ReserveOrderResultSchema: GenMessage<ReserveOrderResult> = /*@__PURE__*/
   messageDesc(file_holdfast_inventory_v1_order_reservations, 3);
+
+/**
+ * Why an order's stock was not reserved: what CreateReservation would have answered.
+ *
+ * @generated from message holdfast.inventory.v1.ReserveOrderRefusal
+ */
+export type ReserveOrderRefusal = Message<"holdfast.inventory.v1.ReserveOrderRefusal"> & {
+  /**
+   * A name of holdfast.error.v1.Reason.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * For a person.
+   *
+   * @generated from field: string message = 2;
+   */
+  message: string;
+
+  /**
+   * What a program needs to act.
+   *
+   * @generated from field: map<string, string> metadata = 3;
+   */
+  metadata: { [key: string]: string };
+
+  /**
+   * With INSUFFICIENT_STOCK: every (sku, location) that is short.
+   *
+   * @generated from field: repeated holdfast.inventory.v1.ReservationShortage shortages = 4;
+   */
+  shortages: ReservationShortage[];
+
+  /**
+   * The path of the line to blame, such as `lines[2].sku`; empty if there is none.
+   *
+   * @generated from field: string field = 5;
+   */
+  field: string;
+};
+
+/**
+ * Describes the message holdfast.inventory.v1.ReserveOrderRefusal.
+ * Use `create(ReserveOrderRefusalSchema)` to create a new message.
+ */
+export const ReserveOrderRefusalSchema: GenMessage<ReserveOrderRefusal> = /*@__PURE__*/
+  messageDesc(file_holdfast_inventory_v1_order_reservations, 4);
+
+/**
+ * Units that were asked for and not there.
+ *
+ * @generated from message holdfast.inventory.v1.ReservationShortage
+ */
+export type ReservationShortage = Message<"holdfast.inventory.v1.ReservationShortage"> & {
+  /**
+   * The item.
+   *
+   * @generated from field: string sku = 1;
+   */
+  sku: string;
+
+  /**
+   * The location.
+   *
+   * @generated from field: string location_id = 2;
+   */
+  locationId: string;
+
+  /**
+   * Units asked for, in all lines of it.
+   *
+   * @generated from field: int32 requested = 3;
+   */
+  requested: number;
+
+  /**
+   * Units that were available.
+   *
+   * @generated from field: int32 available = 4;
+   */
+  available: number;
+};
+
+/**
+ * Describes the message holdfast.inventory.v1.ReservationShortage.
+ * Use `create(ReservationShortageSchema)` to create a new message.
+ */
+export const ReservationShortageSchema: GenMessage<ReservationShortage> = /*@__PURE__*/
+  messageDesc(file_holdfast_inventory_v1_order_reservations, 5);
 
 /**
  * Reserves stock for orders, many at a time. Between services only: the gateway has no route to it.

@@ -1,0 +1,184 @@
+import { DomainError } from "#libs/reasons";
+
+/** What became of one call of a batch. */
+export type Outcome<Result> =
+  | { readonly ok: true; readonly value: Result }
+  | { readonly ok: false; readonly error: unknown };
+
+export type BatcherOptions<Call, Result> = {
+  /** For errors and metrics. */
+  readonly name: string;
+  /** Carries out the calls of one key together and answers each, in their order. */
+  readonly execute: (calls: readonly Call[], key: string) => Promise<readonly Outcome<Result>[]>;
+  /** Most calls of one batch. */
+  readonly maxBatch: number;
+  /** Most calls that wait, over all keys; the next one is refused with OVERLOADED at once. */
+  readonly maxWaiting: number;
+  /** Most batches under way at once, over all keys. 1 unless measured otherwise. */
+  readonly lanes?: number;
+  /** Whether a batch that failed with this error is halved and tried again, so that one bad call is found. */
+  readonly splitsOn: (error: unknown) => boolean;
+  /** Told the size of each batch and how long it took. */
+  readonly observe?: (size: number, tookMs: number) => void;
+};
+
+export type SubmitOptions = {
+  /** Calls of one key only share a batch: the tenant. */
+  readonly key: string;
+  /** Whether the caller has gone or its deadline has passed: such a call is not executed. */
+  readonly isAbandoned?: () => boolean;
+};
+
+/** Gathers calls into batches; see createBatcher. */
+export type Batcher<Call, Result> = {
+  /** Resolves to the call's own result, or rejects with its own error. */
+  submit(call: Call, options: SubmitOptions): Promise<Result>;
+  /** Calls that wait. */
+  waiting(): number;
+  /** Refuses new calls and resolves when all accepted ones are answered. */
+  stop(): Promise<void>;
+};
+
+type Waiting<Call, Result> = {
+  readonly call: Call;
+  readonly isAbandoned: (() => boolean) | undefined;
+  readonly resolve: (value: Result) => void;
+  readonly reject: (error: unknown) => void;
+};
+
+/** When to come back after OVERLOADED: by then the queue that was full has been worked off. */
+const OVERLOAD_RETRY_MS = 250;
+
+/**
+ * Gathers the calls that arrive while the batch before them is under way and hands them over together (group commit:
+ * DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984). There is no timer: a call that
+ * finds nothing under way starts at once, alone or with those of its own turn of the event loop.
+ * Keys take turns; within one key calls keep their order of arrival.
+ */
+export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result>): Batcher<Call, Result> {
+  const { execute, maxBatch, maxWaiting, splitsOn } = options;
+  const lanes = options.lanes ?? 1;
+  const queues = new Map<string, Waiting<Call, Result>[]>();
+  let waiting = 0;
+  let underWay = 0;
+  let scheduled = false;
+  let stopping: (() => void) | undefined;
+  let stopped: Promise<void> | undefined;
+
+  function submit(call: Call, { key, isAbandoned }: SubmitOptions): Promise<Result> {
+    if (stopped) return Promise.reject(stoppingError(options.name));
+    if (waiting >= maxWaiting) return Promise.reject(overloaded(options.name, maxWaiting));
+    return new Promise<Result>((resolve, reject) => {
+      const queue = queues.get(key);
+      const entry = { call, isAbandoned, resolve, reject };
+      if (queue) queue.push(entry);
+      else queues.set(key, [entry]);
+      waiting += 1;
+      schedule();
+    });
+  }
+
+  // Calls that one read of a socket brought arrive in one turn of the loop: starting at its end lets them share a batch.
+  function schedule(): void {
+    if (scheduled || underWay >= lanes) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      while (underWay < lanes && waiting > 0) start();
+    });
+  }
+
+  function start(): void {
+    const [key, queue] = firstOf(queues);
+    const batch = queue.splice(0, maxBatch);
+    // The key goes to the back, so that a busy tenant does not starve the others.
+    queues.delete(key);
+    if (queue.length > 0) queues.set(key, queue);
+    waiting -= batch.length;
+    const live = batch.filter(dropAbandoned);
+    if (live.length === 0) {
+      finishIfDrained();
+      return;
+    }
+    underWay += 1;
+    const startedAt = performance.now();
+    void run(live, key).finally(() => {
+      underWay -= 1;
+      options.observe?.(live.length, performance.now() - startedAt);
+      finishIfDrained();
+      // Not through schedule(): the next batch has been gathering all the while.
+      while (underWay < lanes && waiting > 0) start();
+    });
+  }
+
+  // Never rejects: every call is answered here.
+  async function run(batch: readonly Waiting<Call, Result>[], key: string): Promise<void> {
+    if (batch.length === 0) return;
+    try {
+      const outcomes = await execute(
+        batch.map((entry) => entry.call),
+        key,
+      );
+      if (outcomes.length !== batch.length) {
+        throw new Error(`batch ${options.name}: ${outcomes.length} answers to ${batch.length} calls`);
+      }
+      batch.forEach((entry, index) => {
+        settle(entry, outcomes[index]);
+      });
+    } catch (error) {
+      if (batch.length === 1 || !splitsOn(error)) {
+        for (const entry of batch) entry.reject(error);
+        return;
+      }
+      const middle = batch.length >> 1;
+      await run(batch.slice(0, middle).filter(dropAbandoned), key);
+      await run(batch.slice(middle).filter(dropAbandoned), key);
+    }
+  }
+
+  function finishIfDrained(): void {
+    if (underWay === 0 && waiting === 0) stopping?.();
+  }
+
+  function stop(): Promise<void> {
+    stopped ??= new Promise((resolve) => {
+      stopping = resolve;
+      finishIfDrained();
+    });
+    return stopped;
+  }
+
+  return { submit, stop, waiting: () => waiting };
+}
+
+function settle<Call, Result>(entry: Waiting<Call, Result>, outcome: Outcome<Result> | undefined): void {
+  if (outcome === undefined) entry.reject(new Error("a call of the batch was left without an answer"));
+  else if (outcome.ok) entry.resolve(outcome.value);
+  else entry.reject(outcome.error);
+}
+
+// Nobody waits for the answer any more, so what it says matters only to a log.
+function dropAbandoned<Call, Result>(entry: Waiting<Call, Result>): boolean {
+  if (!entry.isAbandoned?.()) return true;
+  entry.reject(new DomainError("CALL_CANCELLED", "the caller had gone before the call was carried out"));
+  return false;
+}
+
+function firstOf<Key, Value>(map: ReadonlyMap<Key, Value>): [Key, Value] {
+  for (const entry of map) return entry;
+  throw new Error("nothing is waiting");
+}
+
+function overloaded(name: string, maxWaiting: number): DomainError {
+  return new DomainError("OVERLOADED", `${maxWaiting} calls are waiting already: come back in a moment`, {
+    metadata: { queue: name },
+    retryAfterMs: OVERLOAD_RETRY_MS,
+  });
+}
+
+function stoppingError(name: string): DomainError {
+  return new DomainError("DEPENDENCY_UNAVAILABLE", "this instance is stopping: send the same request again", {
+    metadata: { queue: name },
+    retryAfterMs: OVERLOAD_RETRY_MS,
+  });
+}

@@ -1,0 +1,58 @@
+import postgres from "postgres";
+
+/** A pool of connections; `int8` columns arrive as bigint, `timestamptz(3)` ones as Date. */
+export type Sql = postgres.Sql<{ bigint: bigint }>;
+
+/** The connection of an open transaction. */
+export type Tx = postgres.TransactionSql<{ bigint: bigint }>;
+
+export type ConnectOptions = {
+  readonly url: string;
+  /** Shown in pg_stat_activity. */
+  readonly name: string;
+  /** Most connections of this process. */
+  readonly max?: number;
+  /** After this time Postgres ends a statement. */
+  readonly statementTimeoutMs?: number;
+};
+
+/** Connections a process: enough for a batch, a relay, a sweeper and reads at once, and 12 processes fit a default server. */
+const POOL_SIZE = 8;
+/** A statement that runs longer than the longest deadline accepted (30 s) has nobody waiting for it. */
+const STATEMENT_TIMEOUT_MS = 30_000;
+/** Longer than any batch holds its locks, shorter than the default deadline of a call (5 s). */
+const LOCK_TIMEOUT_MS = 4_000;
+/** No transaction here waits for anything but the database, so an idle one is a defect or a frozen process. */
+const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_S = 5;
+const IDLE_TIMEOUT_S = 300;
+/** Connections are made anew now and then, so that they spread again after a failover. */
+const MAX_LIFETIME_S = 3_600;
+
+/** Opens a pool; connections are made when they are needed, so an absent server shows at the first query. */
+export function connect(options: ConnectOptions): Sql {
+  return postgres(options.url, {
+    max: options.max ?? POOL_SIZE,
+    connect_timeout: CONNECT_TIMEOUT_S,
+    idle_timeout: IDLE_TIMEOUT_S,
+    max_lifetime: MAX_LIFETIME_S,
+    // How long a lost server is left alone before the next try, so that it is not hammered while it starts.
+    backoff: (attempt: number) => Math.min(0.1 * 2 ** attempt, 2),
+    types: { bigint: postgres.BigInt },
+    onnotice: () => {},
+    connection: {
+      application_name: options.name,
+      TimeZone: "UTC",
+      statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+      lock_timeout: LOCK_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
+    },
+  });
+}
+
+/** The database's clock: the only one that decides. */
+export async function databaseNow(sql: Sql | Tx): Promise<Date> {
+  const [row] = await sql<{ now: Date }[]>`select clock_timestamp()::timestamptz(3) as now`;
+  if (!row) throw new Error("the database gave no time");
+  return row.now;
+}

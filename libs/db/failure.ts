@@ -1,0 +1,88 @@
+import postgres from "postgres";
+import { DomainError } from "#libs/reasons";
+
+/** What a caller is told when a named constraint refuses a row: the one place where constraints become reasons. */
+export type ConstraintReasons = Readonly<Record<string, (detail: string) => DomainError>>;
+
+// Connections that never came, broke or were ended by the server, a server that starts, stops, is full or only reads.
+const unavailable = new Set([
+  "CONNECTION_CLOSED",
+  "CONNECTION_ENDED",
+  "CONNECTION_DESTROYED",
+  "CONNECT_TIMEOUT",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "57P01",
+  "57P02",
+  "57P03",
+  "57P05",
+  "53000",
+  "53100",
+  "53200",
+  "53300",
+  "25006",
+  "25P03",
+]);
+
+/** Serialization failure and deadlock: the same work may succeed at the next try. */
+const conflicts = new Set(["40001", "40P01"]);
+
+/** A lock that did not come in time: somebody works on the same rows for long. */
+const LOCK_NOT_AVAILABLE = "55P03";
+/** A statement that ran into its timeout. */
+const QUERY_CANCELED = "57014";
+
+const RETRY_AFTER_MS = 500;
+
+function codeOf(error: unknown): string {
+  if (error instanceof Error && "code" in error && typeof error.code === "string") return error.code;
+  return "";
+}
+
+/** Whether the database could not be reached or could not work at all: nothing is wrong with the request. */
+export function isUnavailable(error: unknown): boolean {
+  const code = codeOf(error);
+  return unavailable.has(code) || code.startsWith("08");
+}
+
+/** Whether two transactions collided and the same one may be tried again. */
+export function isConflict(error: unknown): boolean {
+  return conflicts.has(codeOf(error));
+}
+
+/** Whether a row or a value was refused (classes 22 and 23): one call of a batch is to blame. */
+export function isBadData(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && /^2[23]/.test(error.code);
+}
+
+/** Turns what the database threw into what a caller may see; other errors are returned as they are. */
+export function asDomainError(error: unknown, constraints: ConstraintReasons = {}): unknown {
+  if (error instanceof DomainError) return error;
+  if (error instanceof postgres.PostgresError && error.constraint_name) {
+    const reasonOf = constraints[error.constraint_name];
+    if (reasonOf) return reasonOf(error.detail ?? "");
+  }
+  if (isUnavailable(error)) {
+    return new DomainError(
+      "DEPENDENCY_UNAVAILABLE",
+      "the database does not answer: send the same request again in a moment",
+      { metadata: { dependency: "database" }, retryAfterMs: RETRY_AFTER_MS },
+      { cause: error },
+    );
+  }
+  const code = codeOf(error);
+  if (isConflict(error) || code === LOCK_NOT_AVAILABLE || code === QUERY_CANCELED) {
+    return new DomainError(
+      "CONFLICT",
+      "others work on the same rows: send the same request again in a moment",
+      { retryAfterMs: RETRY_AFTER_MS },
+      { cause: error },
+    );
+  }
+  return error;
+}
