@@ -2,6 +2,7 @@ import {
   create,
   type DescMessage,
   type DescMethod,
+  type DescMethodUnary,
   type DescService,
   isMessage,
   type Message,
@@ -50,7 +51,7 @@ export type Handlers<Methods extends GenServiceMethods> = {
 
 /** A unary method as the server sees it. */
 export type RpcMethod = {
-  readonly desc: DescMethod;
+  readonly desc: DescMethodUnary;
   /** `/holdfast.order.v1.OrderService/CreateOrder`. */
   readonly path: string;
   readonly handle: (request: Message, call: Call) => Promise<Message>;
@@ -68,18 +69,20 @@ export function service<Methods extends GenServiceMethods>(
   handlers: Handlers<Methods>,
 ): RpcService {
   const byName = new Map<string, unknown>(Object.entries(handlers));
-  const methods = desc.methods
-    .filter((method) => method.methodKind === "unary")
-    .map((method): RpcMethod => {
-      const handler = byName.get(method.localName);
-      if (!isHandler(handler)) throw new Error(`${desc.typeName}/${method.name} has no handler`);
-      return {
-        desc: method,
-        path: `/${desc.typeName}/${method.name}`,
-        handle: async (request, call) => asMessage(method.output, await handler(request, call)),
-      };
-    });
+  const methods = desc.methods.filter(isUnary).map((method): RpcMethod => {
+    const handler = byName.get(method.localName);
+    if (!isHandler(handler)) throw new Error(`${desc.typeName}/${method.name} has no handler`);
+    return {
+      desc: method,
+      path: `/${desc.typeName}/${method.name}`,
+      handle: async (request, call) => asMessage(method.output, await handler(request, call)),
+    };
+  });
   return { desc, methods };
+}
+
+function isUnary(method: DescMethod): method is DescMethodUnary {
+  return method.methodKind === "unary";
 }
 
 type ErasedHandler = (request: Message, call: Call) => Promise<Record<string, unknown> | Message>;

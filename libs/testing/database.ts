@@ -36,10 +36,8 @@ export async function createTestDatabase(migrations: string): Promise<TestDataba
 }
 
 async function ensureTemplate(admin: Sql, server: string, migrations: string): Promise<string> {
-  const key = createHash("sha256")
-    .update(migrations)
-    .update(await fingerprintOf(migrations));
-  const name = `template_${key.digest("hex").slice(0, 16)}`;
+  const fingerprint = await fingerprintOf(migrations);
+  const name = `template_${fingerprint.slice(0, 16)}`;
   await underLock(admin, async () => {
     const found = await admin`select 1 from pg_database where datname = ${name} and datistemplate`;
     if (found.length > 0) return;

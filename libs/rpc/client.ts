@@ -1,0 +1,93 @@
+import { lookup } from "node:dns/promises";
+import { isIP } from "node:net";
+import type { DescService } from "@bufbuild/protobuf";
+import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+
+export type RpcClientOptions<Service extends DescService> = {
+  /** `http://host:port` of each instance; a name with several addresses stands for all of them. */
+  readonly urls: readonly string[];
+  readonly service: Service;
+  /** The longest wait for an answer; a call's own timeout may be shorter. */
+  readonly timeoutMs: number;
+};
+
+/** How long the addresses behind a name are trusted. */
+const ADDRESSES_KEPT_MS = 5_000;
+/** A peer that does not answer a ping in this time is gone, though its connection looks alive. */
+const PING_TIMEOUT_MS = 2_000;
+const PING_INTERVAL_MS = 10_000;
+const READ_MAX_BYTES = 4 * 1_048_576;
+
+/**
+ * Makes a client of another service over Connect and HTTP/2. Calls go to its instances in turn; one that can't be
+ * connected to is passed over, which is safe for calls that are idempotent, as all between services are.
+ */
+export function createRpcClient<Service extends DescService>(
+  options: RpcClientOptions<Service>,
+): Client<Service> {
+  return createClient(options.service, createBalancedTransport(options.urls, options.timeoutMs));
+}
+
+function createBalancedTransport(urls: readonly string[], defaultTimeoutMs: number): Transport {
+  const transports = new Map<string, Transport>();
+  let instances: readonly string[] = [];
+  let resolvedAt = Number.NEGATIVE_INFINITY;
+  let turn = 0;
+
+  async function currentInstances(): Promise<readonly string[]> {
+    if (performance.now() - resolvedAt < ADDRESSES_KEPT_MS && instances.length > 0) return instances;
+    const resolved = await Promise.all(urls.map(addressesOf));
+    instances = resolved.flat();
+    resolvedAt = performance.now();
+    return instances;
+  }
+
+  function transportOf(url: string): Transport {
+    let transport = transports.get(url);
+    if (!transport) {
+      transport = createConnectTransport({
+        baseUrl: url,
+        httpVersion: "2",
+        defaultTimeoutMs,
+        readMaxBytes: READ_MAX_BYTES,
+        pingIntervalMs: PING_INTERVAL_MS,
+        pingTimeoutMs: PING_TIMEOUT_MS,
+      });
+      transports.set(url, transport);
+    }
+    return transport;
+  }
+
+  return {
+    async unary(...call) {
+      const candidates = await currentInstances();
+      turn = (turn + 1) % candidates.length;
+      for (let tried = 1; ; tried += 1) {
+        const url = candidates[(turn + tried) % candidates.length];
+        if (url === undefined) throw new ConnectError("no instance is known", Code.Unavailable);
+        try {
+          return await transportOf(url).unary(...call);
+        } catch (error) {
+          if (tried >= candidates.length || !isConnectionFailure(error)) throw error;
+        }
+      }
+    },
+    async stream() {
+      throw new ConnectError("services call each other by unary calls only", Code.Unimplemented);
+    },
+  };
+}
+
+// An answer of the peer has metadata or details; a connection that failed has neither, and a cause.
+function isConnectionFailure(error: unknown): boolean {
+  const failure = ConnectError.from(error);
+  return failure.code === Code.Unavailable && failure.details.length === 0 && failure.cause !== undefined;
+}
+
+async function addressesOf(url: string): Promise<string[]> {
+  const { protocol, hostname, port } = new URL(url);
+  if (isIP(hostname) !== 0) return [url];
+  const addresses = await lookup(hostname, { all: true, family: 4 });
+  return addresses.map(({ address }) => `${protocol}//${address}:${port}`);
+}

@@ -1,0 +1,54 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { readAllBytes, type UniversalServerResponse } from "@connectrpc/connect/protocol";
+import { BadRequestSchema, ErrorInfoSchema } from "#proto/google/rpc/error_details_pb.ts";
+import { ERROR_DOMAIN } from "./failure.ts";
+
+/** An error of this shape is a few hundred bytes. */
+const MAX_ERROR_BYTES = 65_536;
+
+/**
+ * Gives ErrorInfo to what connect-node refuses by itself, before any handler: JSON that can't be parsed, bytes that are no
+ * message, a body that is too large. It calls undecodable bytes INTERNAL; they are the caller's, so INVALID_ARGUMENT.
+ * Errors of handlers always have details and pass as they are.
+ */
+export async function explainRefusal(response: UniversalServerResponse): Promise<UniversalServerResponse> {
+  const isError = response.status >= 400 && response.header?.get("content-type") === "application/json";
+  if (!isError || !response.body) return response;
+  const bytes = await readAllBytes(response.body, MAX_ERROR_BYTES);
+  const error: unknown = JSON.parse(new TextDecoder().decode(bytes));
+  if (!isBare(error) || error.code === "unimplemented") return { ...response, body: bodyOf(bytes) };
+  const message = typeof error.message === "string" ? error.message : "the request can't be read";
+  const body = Buffer.from(
+    JSON.stringify({ code: "invalid_argument", message, details: detailsOf(message) }),
+  );
+  const header = new Headers(response.header);
+  header.set("content-length", String(body.byteLength));
+  return { ...response, status: 400, header, body: bodyOf(body) };
+}
+
+type BareError = { readonly code: unknown; readonly message?: unknown };
+
+function isBare(value: unknown): value is BareError {
+  return typeof value === "object" && value !== null && "code" in value && !("details" in value);
+}
+
+// The parser's text names the field: `cannot decode field holdfast.order.v1.OrderLine.quantity from JSON: ...`.
+function detailsOf(message: string): { type: string; value: string }[] {
+  const field =
+    /field [\w.]+\.(\w+) from JSON/.exec(message)?.[1] ?? /key "([^"]*)" is unknown/.exec(message)?.[1] ?? "";
+  const reason = "INVALID_FIELD";
+  const info = create(ErrorInfoSchema, { reason, domain: ERROR_DOMAIN });
+  const request = create(BadRequestSchema, { fieldViolations: [{ field, description: message, reason }] });
+  return [
+    { type: ErrorInfoSchema.typeName, value: base64(toBinary(ErrorInfoSchema, info)) },
+    { type: BadRequestSchema.typeName, value: base64(toBinary(BadRequestSchema, request)) },
+  ];
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64").replace(/=+$/, "");
+}
+
+async function* bodyOf(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}

@@ -1,0 +1,45 @@
+import { createHash } from "node:crypto";
+import { invalidField } from "#libs/reasons";
+
+const DEFAULT_PAGE_SIZE = 50;
+const FILTER_HASH_CHARACTERS = 11;
+
+/** The number of rows of a page: what was asked for, or 50. The contract's rules have bounded it. */
+export function pageSizeOf(requested: number): number {
+  return requested === 0 ? DEFAULT_PAGE_SIZE : requested;
+}
+
+/** Makes the token of the page that follows `key`, bound to the list's filter. */
+export function encodePageToken(filter: readonly unknown[], key: readonly string[]): string {
+  return Buffer.from(JSON.stringify([hashOf(filter), ...key])).toString("base64url");
+}
+
+/** Reads the key out of a page token; undefined for the first page. Refuses a token of another list or filter. */
+export function decodePageToken(
+  token: string,
+  filter: readonly unknown[],
+  keyLength: number,
+): string[] | undefined {
+  if (token === "") return undefined;
+  const parts = parse(token);
+  if (parts?.length !== keyLength + 1 || parts[0] !== hashOf(filter)) {
+    throw invalidField("page_token", "is not a token of this list with this filter: start again without it");
+  }
+  return parts.slice(1);
+}
+
+function parse(token: string): string[] | undefined {
+  try {
+    const parts: unknown = JSON.parse(Buffer.from(token, "base64url").toString());
+    return Array.isArray(parts) && parts.every((part) => typeof part === "string") ? parts : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function hashOf(filter: readonly unknown[]): string {
+  return createHash("sha256")
+    .update(JSON.stringify(filter))
+    .digest("base64url")
+    .slice(0, FILTER_HASH_CHARACTERS);
+}

@@ -1,0 +1,84 @@
+import { randomUUID } from "node:crypto";
+import type { Message } from "@bufbuild/protobuf";
+import type { Logger } from "pino";
+import type { Caller, RpcMethod } from "./call.ts";
+import { type Failure, toFailure } from "./failure.ts";
+import { type Incoming, OpenCall } from "./open-call.ts";
+import { checkRules } from "./rules.ts";
+
+/** The answer to a call: a message, or the failure to tell. */
+export type Answer =
+  | { readonly ok: true; readonly message: Message; readonly requestId: string }
+  | { readonly ok: false; readonly failure: Failure; readonly requestId: string };
+
+export type PipelineOptions = {
+  readonly log: Logger;
+  /** Reads the caller from the headers that the gateway vouches for. */
+  readonly callerOf: (header: (name: string) => string | undefined) => Caller;
+  /** Told of every answered call: its RPC, its reason or OK, and how long it took. */
+  readonly observe?: (rpc: string, outcome: string, tookMs: number) => void;
+};
+
+/** Carries one call through all that is the same for every method and every way in. */
+export type Pipeline = {
+  /** Judges the request, runs its handler and answers. Never rejects. */
+  run(method: RpcMethod, incoming: Incoming, parse: () => Message): Promise<Answer>;
+  /** Calls under way. */
+  underWay(): number;
+};
+
+/** Long enough for any id in use, short enough for a log line. */
+const REQUEST_ID_PATTERN = /^[\x21-\x7e]{1,200}$/;
+
+/**
+ * Makes the pipeline of a server: request id, caller, `Idempotency-Key`, the contract's rules, deadline, errors and the
+ * log. It is the only place where these are done, so that every way in behaves alike.
+ */
+export function createPipeline(options: PipelineOptions): Pipeline {
+  const { log, observe } = options;
+  let underWay = 0;
+
+  async function run(method: RpcMethod, incoming: Incoming, parse: () => Message): Promise<Answer> {
+    const startedAt = performance.now();
+    const requestId = requestIdOf(incoming);
+    const rpc = method.path.slice(1);
+    underWay += 1;
+    const call = new OpenCall(rpc, requestId, options.callerOf(incoming.header), log, incoming);
+    let answer: Answer;
+    try {
+      const request = parse();
+      takeIdempotencyKey(request, incoming);
+      checkRules(method.desc.input, request);
+      answer = { ok: true, message: await call.race(method.handle(request, call)), requestId };
+    } catch (error) {
+      answer = { ok: false, failure: toFailure(error, requestId), requestId };
+      if (isOurs(answer.failure)) log.error({ rpc, requestId, err: error }, "call failed");
+    } finally {
+      call.close();
+      underWay -= 1;
+    }
+    const tookMs = performance.now() - startedAt;
+    const outcome = answer.ok ? "OK" : answer.failure.reason;
+    observe?.(rpc, outcome, tookMs);
+    log.info({ rpc, requestId, outcome, ms: Math.round(tookMs * 10) / 10 }, "call");
+    return answer;
+  }
+
+  return { run, underWay: () => underWay };
+}
+
+function isOurs(failure: Failure): boolean {
+  return failure.reason === "INTERNAL_ERROR" || failure.reason === "DEPENDENCY_UNAVAILABLE";
+}
+
+function requestIdOf(incoming: Incoming): string {
+  const given = incoming.header("x-request-id");
+  return given !== undefined && REQUEST_ID_PATTERN.test(given) ? given : randomUUID();
+}
+
+// A field of the contract for gRPC, a header for JSON: the field wins when both are there.
+function takeIdempotencyKey(request: Message & { requestId?: unknown }, incoming: Incoming): void {
+  if (request.requestId !== "") return;
+  const key = incoming.header("idempotency-key");
+  if (key !== undefined) request.requestId = key;
+}

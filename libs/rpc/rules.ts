@@ -1,0 +1,68 @@
+import type { DescMessage, Message } from "@bufbuild/protobuf";
+import { pathToString } from "@bufbuild/protobuf/reflect";
+import { createValidator } from "@bufbuild/protovalidate";
+import { DomainError, type FieldViolation } from "#libs/reasons";
+
+const validator = createValidator({
+  // The patterns of the contract are short and without backtracking traps, so the platform's engine is safe, and fast.
+  regexMatch: (pattern, value) => regexOf(pattern).test(value),
+});
+
+const regexes = new Map<string, RegExp>();
+
+function regexOf(pattern: string): RegExp {
+  let regex = regexes.get(pattern);
+  if (!regex) {
+    regex = new RegExp(pattern, "u");
+    regexes.set(pattern, regex);
+  }
+  return regex;
+}
+
+/** Refuses a request that breaks a rule of the contract, naming every field at fault; otherwise does nothing. */
+export function checkRules(desc: DescMessage, request: Message): void {
+  const violations = violationsOf(desc, request);
+  if (violations.length === 0) return;
+  const message = violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
+  throw new DomainError("INVALID_FIELD", message, { fields: violations });
+}
+
+function violationsOf(desc: DescMessage, request: Message): FieldViolation[] {
+  const result = validator.validate(desc, request);
+  // A defect of the contract's rules, not of the request.
+  if (result.kind === "error") throw result.error;
+  if (result.kind === "invalid") {
+    return result.violations.map(({ field, message }) => ({
+      field: pathToString(field),
+      description: message,
+    }));
+  }
+  const path = pathOfBadText(request);
+  if (path === undefined) return [];
+  return [{ field: path.slice(1), description: "must be text without NUL characters and lone surrogates" }];
+}
+
+/**
+ * The path of the first text that Postgres (which has no place for NUL) or UTF-8 (which has none for half a surrogate
+ * pair) can't hold, as `.lines[2].sku`. Messages are plain objects, so this walks them without their descriptors.
+ */
+function pathOfBadText(value: unknown): string | undefined {
+  if (typeof value === "string") return value.includes("\0") || !value.isWellFormed() ? "" : undefined;
+  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return undefined;
+  if (Array.isArray(value)) {
+    for (const [index, item] of value.entries()) {
+      const path = pathOfBadText(item);
+      if (path !== undefined) return `[${index}]${path}`;
+    }
+    return undefined;
+  }
+  for (const [name, field] of Object.entries(value)) {
+    const path = pathOfBadText(field);
+    if (path !== undefined) return `.${protoName(name)}${path}`;
+  }
+  return undefined;
+}
+
+function protoName(localName: string): string {
+  return localName.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
