@@ -35,8 +35,11 @@ export type SupervisedProcess = {
   start(): Promise<void>;
   /** Waits until it is ready, also when it is just being started again. */
   ready(): Promise<void>;
-  /** Sends a signal to the live process and lets supervision do the rest. */
-  kill(signal: NodeJS.Signals): void;
+  /**
+   * Sends a signal to the live process, waits until it has ended of it, and lets supervision do the rest. SIGSTOP and
+   * SIGCONT are only sent.
+   */
+  kill(signal: NodeJS.Signals): Promise<void>;
   /** Stops it for good, in good order or in a hurry; a second call only adds its hurry. */
   stop(hurry?: boolean): Promise<void>;
 };
@@ -134,8 +137,10 @@ export function supervise(plan: ProcessPlan, hooks: ProcessHooks): SupervisedPro
       phase = "running";
     },
     ready: () => waitReady(false),
-    kill(signal) {
-      if (child?.pid !== undefined) signalQuietly(child.pid, signal);
+    async kill(signal) {
+      if (child?.pid === undefined) return;
+      signalQuietly(child.pid, signal);
+      if (signal !== "SIGSTOP" && signal !== "SIGCONT") await ended;
     },
     async stop(hurry = false) {
       phase = "stopped";
@@ -143,6 +148,8 @@ export function supervise(plan: ProcessPlan, hooks: ProcessHooks): SupervisedPro
       const pid = child?.pid;
       if (pid === undefined) return;
       signalQuietly(pid, hurry ? plan.hurrySignal : plan.stopSignal);
+      // One that was halted by SIGSTOP has to go on to end.
+      signalQuietly(pid, "SIGCONT");
       const timeoutMs = hurry ? HURRY_TIMEOUT_MS : plan.stopTimeoutMs;
       const inTime = await Promise.race([ended.then(() => true), pause(timeoutMs, false, { ref: false })]);
       if (!inTime && child?.pid === pid) {

@@ -4,17 +4,12 @@ import { dirname, join } from "node:path";
 import { findOnPath, installRabbitmq } from "./install.ts";
 import { Problem } from "./problem.ts";
 import type { ProcessPlan } from "./process.ts";
-
-export type RabbitmqPorts = {
-  readonly amqp: number;
-  readonly management: number;
-  readonly distribution: number;
-  readonly epmd: number;
-};
+import { answersOk } from "./service.ts";
+import type { ServerPorts } from "./system.ts";
 
 export type RabbitmqOptions = {
   readonly folder: string;
-  readonly ports: RabbitmqPorts;
+  readonly ports: ServerPorts;
   readonly password: string;
   /** Lines for rabbitmq.conf beside those that say where it listens. */
   readonly settings: Readonly<Record<string, string>>;
@@ -71,7 +66,7 @@ export async function planRabbitmq(options: RabbitmqOptions): Promise<RabbitmqPa
   };
 }
 
-function planBroker(script: string, home: string, ports: RabbitmqPorts, apiUrl: string): ProcessPlan {
+function planBroker(script: string, home: string, ports: ServerPorts, apiUrl: string): ProcessPlan {
   return {
     name: "rabbitmq",
     command: script,
@@ -170,18 +165,8 @@ async function listens(port: number): Promise<boolean> {
 }
 
 async function answers(apiUrl: string): Promise<boolean> {
-  const url = new URL("/api/overview", apiUrl);
-  const authorization = `Basic ${btoa(`${url.username}:${url.password}`)}`;
-  url.username = "";
-  url.password = "";
-  try {
-    const response = await fetch(url, {
-      headers: { authorization },
-      signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
-    });
-    await response.body?.cancel();
-    return response.ok;
-  } catch {
-    return false;
-  }
+  const { username, password, origin } = new URL(apiUrl);
+  return await answersOk(`${origin}/api/overview`, {
+    authorization: `Basic ${btoa(`${username}:${password}`)}`,
+  });
 }

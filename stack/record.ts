@@ -31,6 +31,11 @@ export function runFolder(folder: string): string {
   return join(folder, "run");
 }
 
+/** The file that tells other programs where everything is. */
+export function addressBookPath(folder: string): string {
+  return join(runFolder(folder), "stack.env");
+}
+
 /** Reads the record of a stack's folder; undefined when no stack runs from it, or none was left behind. */
 export function readRecord(folder: string): StackRecord | undefined {
   const path = recordPath(folder);
@@ -44,6 +49,11 @@ export function writeRecord(folder: string, record: StackRecord): void {
   const path = recordPath(folder);
   writeFileSync(`${path}.new`, `${JSON.stringify(record, null, 2)}\n`);
   renameSync(`${path}.new`, path);
+}
+
+/** Removes the record and the address book: nothing runs from this folder any more. */
+export function removeRecord(folder: string): void {
+  for (const path of [addressBookPath(folder), recordPath(folder)]) rmSync(path, { force: true });
 }
 
 /** Writes `run/<name>.pid`, or removes it. */
@@ -67,7 +77,7 @@ export async function endLeftovers(folder: string): Promise<string[]> {
   await allEnded(living, LEFTOVER_KILL_TIMEOUT_MS);
   for (const child of living) if (child.leadsGroup) killGroup(child.pid);
   for (const child of record.children) writePidFile(folder, child.name, undefined);
-  rmSync(recordPath(folder), { force: true });
+  removeRecord(folder);
   if (record.throwAway) rmSync(folder, { recursive: true, force: true });
   return living.map((child) => child.name);
 }

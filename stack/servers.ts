@@ -2,11 +2,9 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { planPostgres } from "./postgres.ts";
-import { planRabbitmq, type RabbitmqPorts } from "./rabbitmq.ts";
+import { planRabbitmq } from "./rabbitmq.ts";
 import type { Supervisor } from "./supervisor.ts";
-import { postgresSettings, rabbitmqSettings } from "./system.ts";
-
-export type ServerPorts = RabbitmqPorts & { readonly postgres: number };
+import { postgresSettings, rabbitmqSettings, type ServerPorts } from "./system.ts";
 
 export type ServerOptions = {
   readonly ports: ServerPorts;
@@ -31,8 +29,7 @@ export async function startServers(supervisor: Supervisor, options: ServerOption
   const password = ensurePassword(supervisor.folder);
   const postgres = startPostgres(supervisor, options, password);
   const rabbitmq = startRabbitmq(supervisor, options, password);
-  // Both are waited for, so that nothing is still being started when the failure of one stops the stack.
-  await Promise.allSettled([postgres, rabbitmq]);
+  await Promise.all([postgres, rabbitmq]);
   return { adminDatabaseUrl: await postgres, ...(await rabbitmq) };
 }
 

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { identify, isAlive, type ProcessIdentity } from "./identity.ts";
@@ -8,6 +9,7 @@ import {
   endLeftovers,
   type RecordedChild,
   readRecord,
+  removeRecord,
   runFolder,
   type StackRecord,
   writePidFile,
@@ -23,6 +25,7 @@ export type Supervisor = {
   processes(): readonly SupervisedProcess[];
   /** Records a process that someone else started and waits for, so that it does not outlive a crash either. */
   adopt(name: string, child: ChildProcess): void;
+  isStopping(): boolean;
   /** Stops all in the reverse order of their start; a second call with `hurry` cuts the first one short. */
   stop(hurry?: boolean): Promise<void>;
 };
@@ -34,6 +37,7 @@ export type SupervisorOptions = {
   log(line: string): void;
 };
 
+const ADOPTED_STOP_TIMEOUT_MS = 10_000;
 /** A log that is larger than this at the start of a stack is set aside, so that `.dev` does not grow for ever. */
 const LOG_SIZE_MAX_BYTES = 20 * 1024 * 1024;
 
@@ -50,9 +54,11 @@ export async function createSupervisor(options: SupervisorOptions): Promise<Supe
 
   const stack = identityOf(process.pid);
   const processes: SupervisedProcess[] = [];
+  const adopted: ChildProcess[] = [];
   const children = new Map<string, RecordedChild>();
   let guard: { child: ChildProcess; identity: ProcessIdentity } | undefined;
   let stopping: Promise<void> | undefined;
+  let hurried = false;
 
   function record(): void {
     const content: StackRecord = { stack, throwAway, children: [...children.values()] };
@@ -81,16 +87,16 @@ export async function createSupervisor(options: SupervisorOptions): Promise<Supe
   }
 
   async function stopAll(): Promise<void> {
+    await Promise.all(adopted.map((child) => end(child, hurried)));
     for (const one of processes.toReversed()) await one.stop(hurried);
     const last = guard?.child;
     const gone = new Promise<void>((resolve) => (last ? last.once("exit", () => resolve()) : resolve()));
     last?.stdin?.end();
     await gone;
-    rmSync(join(runFolder(folder), "stack.json"), { force: true });
+    removeRecord(folder);
     if (throwAway) rmSync(folder, { recursive: true, force: true });
   }
 
-  let hurried = false;
   startGuard();
 
   return {
@@ -114,16 +120,28 @@ export async function createSupervisor(options: SupervisorOptions): Promise<Supe
       const how = { stopSignal: "SIGTERM" as const, leadsGroup: false };
       note(name, child.pid, how);
       child.once("exit", () => note(name, undefined, how));
+      adopted.push(child);
     },
+    isStopping: () => stopping !== undefined,
     async stop(hurry = false) {
+      stopping ??= stopAll();
       if (hurry && !hurried) {
         hurried = true;
+        for (const child of adopted) child.kill("SIGKILL");
         await Promise.all(processes.map((one) => one.stop(true)));
       }
-      stopping ??= stopAll();
       await stopping;
     },
   };
+}
+
+async function end(child: ChildProcess, hurry: boolean): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  child.kill(hurry ? "SIGKILL" : "SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), ADOPTED_STOP_TIMEOUT_MS);
+  await ended;
+  clearTimeout(timer);
 }
 
 async function takeFolder(folder: string, log: (line: string) => void): Promise<void> {

@@ -1,0 +1,55 @@
+# `make` lists the targets. Every recipe runs with the project's own Node, which `npm ci` brings.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+NODE := node_modules/.bin/node
+STAMP := node_modules/.set-up
+
+.PHONY: help
+help: ## List the targets
+	@echo 'Holdfast: orders and stock reservations that are right.'
+	@echo
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'HOLDFAST_PORT=9080 moves the ports of `make dev`; ORDER=2 INVENTORY=2 run more instances. More in .env.example.'
+
+.PHONY: set-up
+set-up: $(STAMP) ## Install the packages, Node 24 among them (done by the others when needed)
+
+$(STAMP): package-lock.json
+	@sh stack/require.sh
+	@echo 'installing the packages'
+	@npm ci --no-audit --no-fund --loglevel=error
+	@sh stack/require.sh installed
+	@touch $@
+
+.PHONY: dev
+dev: $(STAMP) ## Run the whole system until Ctrl-C, its data kept in .dev/
+	@$(NODE) stack/dev.ts
+
+.PHONY: demo
+demo: $(STAMP) ## Show what it does, on a stack of its own with throw-away data
+	@$(NODE) demo/main.ts
+
+.PHONY: test
+test: check ## Check, then run all tests on real parts
+	@$(NODE) stack/test.ts -- $(NODE) --test --test-concurrency=2 $(TESTS)
+
+TESTS = 'services/**/*.test.ts' 'libs/**/*.test.ts' 'gateway/**/*.test.ts' 'stack/**/*.test.ts' 'demo/**/*.test.ts' 'e2e/**/*.test.ts'
+
+.PHONY: check
+check: $(STAMP) ## Format, lint, types, dead code, contract, house rules
+	@$(NODE) tools/check.ts
+
+.PHONY: generate
+generate: $(STAMP) ## Make proto/gen anew from the contract
+	@$(NODE) tools/generate.ts
+
+.PHONY: format
+format: $(STAMP) ## Put the code into its form
+	@node_modules/.bin/biome check --write
+
+.PHONY: clean
+clean: ## Remove what was installed and all data of `make dev`
+	@rm -rf .dev .cache node_modules
