@@ -1,4 +1,4 @@
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { Message } from "@bufbuild/protobuf";
 import {
   Code,
@@ -68,7 +68,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): NodeHandle
         // The client went away while the answer was written: nobody is left to be told.
         if (ConnectError.from(error).code === Code.Aborted || response.stream.destroyed) return;
         log.error({ rpc: path, err: error }, "an answer could not be written");
-        response.stream.close();
+        response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
       });
   };
 }

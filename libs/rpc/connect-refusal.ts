@@ -6,24 +6,29 @@ import { ERROR_DOMAIN } from "./failure.ts";
 /** An error of this shape is a few hundred bytes. */
 const MAX_ERROR_BYTES = 65_536;
 
+/** What connect-node says of bytes it can't decode, of JSON it can't parse, and of a body that is too large. */
+const atTheDoor: ReadonlySet<unknown> = new Set(["internal", "invalid_argument", "resource_exhausted"]);
+
 /**
  * Gives ErrorInfo to what connect-node refuses by itself, before any handler: JSON that can't be parsed, bytes that are no
  * message, a body that is too large. It calls undecodable bytes INTERNAL; they are the caller's, so INVALID_ARGUMENT.
  * Errors of handlers always have details and pass as they are.
  */
 export async function explainRefusal(response: UniversalServerResponse): Promise<UniversalServerResponse> {
-  const isError = response.status >= 400 && response.header?.get("content-type") === "application/json";
-  if (!isError || !response.body) return response;
+  const { header } = response;
+  const isError = response.status >= 400 && header?.get("content-type") === "application/json";
+  // What connect-node says by itself is short, so it is never compressed.
+  if (!isError || !response.body || header.has("content-encoding")) return response;
   const bytes = await readAllBytes(response.body, MAX_ERROR_BYTES);
   const error: unknown = JSON.parse(new TextDecoder().decode(bytes));
-  if (!isBare(error) || error.code === "unimplemented") return { ...response, body: bodyOf(bytes) };
+  if (!isBare(error) || !atTheDoor.has(error.code)) return { ...response, body: bodyOf(bytes) };
   const message = typeof error.message === "string" ? error.message : "the request can't be read";
   const body = Buffer.from(
     JSON.stringify({ code: "invalid_argument", message, details: detailsOf(message) }),
   );
-  const header = new Headers(response.header);
-  header.set("content-length", String(body.byteLength));
-  return { ...response, status: 400, header, body: bodyOf(body) };
+  const changed = new Headers(header);
+  changed.set("content-length", String(body.byteLength));
+  return { ...response, status: 400, header: changed, body: bodyOf(body) };
 }
 
 type BareError = { readonly code: unknown; readonly message?: unknown };

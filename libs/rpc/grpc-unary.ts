@@ -48,8 +48,12 @@ export function serveGrpcUnary(
     const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
     const parse = () => parseFrame(method, body, size, headers["grpc-encoding"], readMaxBytes);
     void pipeline.run(method, incoming, parse).then((answer) => {
-      if (stream.destroyed || stream.closed) return;
-      respond(stream, method, answer);
+      try {
+        if (!stream.destroyed && !stream.closed) respond(stream, method, answer);
+      } catch {
+        // The client went away in this very moment: nobody is left to be told.
+        stream.destroy();
+      }
     });
   }
 }

@@ -1,0 +1,70 @@
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+
+/** Whether the process can do its work, part by part: `ok`, or what is wrong. */
+export type Readiness = () => Promise<Readonly<Record<string, string>>>;
+
+export type OpsServer = {
+  /** `host:port` as it is listened on. */
+  readonly address: string;
+  /** From now on /readyz answers 503, so that nothing new is sent here. */
+  setStopping(): void;
+  stop(): Promise<void>;
+};
+
+/**
+ * Serves a process's keepers over HTTP/1.1: `/livez` (it runs), `/readyz` (it can work; 503 and the reasons otherwise)
+ * and `/metrics` (Prometheus text).
+ */
+export async function startOpsServer(options: {
+  readonly address: string;
+  readonly readiness: Readiness;
+  readonly registry: Registry;
+  readonly log: Logger;
+}): Promise<OpsServer> {
+  let stopping = false;
+
+  async function answer(path: string, response: ServerResponse): Promise<void> {
+    if (path === "/livez") {
+      send(response, 200, { status: "ok" });
+    } else if (path === "/readyz") {
+      const parts = stopping ? { process: "is stopping" } : await options.readiness();
+      const ready = Object.values(parts).every((state) => state === "ok");
+      send(response, ready ? 200 : 503, { status: ready ? "ok" : "unavailable", ...parts });
+    } else if (path === "/metrics") {
+      const text = await options.registry.metrics();
+      response.writeHead(200, { "content-type": options.registry.contentType }).end(text);
+    } else {
+      send(response, 404, { status: "there is /livez, /readyz and /metrics" });
+    }
+  }
+
+  const server = createServer((request, response) => {
+    answer(request.url ?? "", response).catch((error: unknown) => {
+      options.log.error({ err: error }, "an operations request failed");
+      send(response, 500, { status: "failed: the log says why" });
+    });
+  });
+  const at = options.address.lastIndexOf(":");
+  server.listen(Number(options.address.slice(at + 1)), options.address.slice(0, at));
+  await once(server, "listening");
+  const bound = server.address();
+  if (bound === null || typeof bound === "string") throw new Error("the operations server has no address");
+  return {
+    address: `${bound.address}:${bound.port}`,
+    setStopping: () => {
+      stopping = true;
+    },
+    stop: async () => {
+      server.close();
+      server.closeAllConnections();
+      await Promise.resolve();
+    },
+  };
+}
+
+function send(response: ServerResponse, status: number, body: Readonly<Record<string, string>>): void {
+  response.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(body)}\n`);
+}
