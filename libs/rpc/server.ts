@@ -7,6 +7,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from "node:http2";
+import type { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
@@ -91,6 +92,11 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   const server = createServer({
     settings: { maxConcurrentStreams: MAX_CONCURRENT_STREAMS, initialWindowSize: READ_MAX_BYTES },
   });
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
   const sessions = new Set<ServerHttp2Session>();
   server.on("session", (session) => {
     sessions.add(session);
@@ -126,6 +132,8 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     if (pipeline.underWay() > 0)
       log.warn({ calls: pipeline.underWay() }, "calls were cut at the end of the drain time");
     for (const session of sessions) session.destroy();
+    // A session that was closed first leaves it to the peer to close the connection, and not every peer does.
+    for (const socket of sockets) socket.destroy();
   }
 
   return {

@@ -1,1 +1,2 @@
+export { testCall } from "./call.ts";
 export { createTestDatabase, type TestDatabase } from "./database.ts";
