@@ -1,0 +1,203 @@
+import type { ConfirmChannel, ConsumeMessage } from "amqplib";
+import type { Logger } from "pino";
+import { isUnavailable, uuidv7 } from "#libs/db";
+import { DomainError } from "#libs/reasons";
+import type { Broker } from "./broker.ts";
+import { keepChannel } from "./channel.ts";
+import { ImpossibleMessage } from "./impossible.ts";
+import { outageRung, type Rung, retryRungFor } from "./ladder.ts";
+import { endsWithin, type Loop, pauseUnlessStopped } from "./loop.ts";
+import { deadHeaders, header, type MessageMeta, metaOf, ownHeadersOf } from "./message.ts";
+import type { EventMetrics } from "./metrics.ts";
+import { createPublisher, type Outgoing } from "./publisher.ts";
+import { DEAD_EXCHANGE, declareConsumerQueue, declareSharedTopology, delayExchangeOf } from "./topology.ts";
+
+/** Where a delivery goes next. */
+export type Way = Pick<Outgoing, "exchange" | "routingKey">;
+
+/** What is to become of a delivery whose handling did not fail: it is done, or waits somewhere else. */
+export type Verdict = "done" | Way;
+
+export type DeliveryOptions = {
+  readonly broker: Broker;
+  readonly queue: string;
+  /** Of events; a queue that takes nudges only has none. */
+  readonly routingKeys: readonly string[];
+  /** Most deliveries that are handled at once. */
+  readonly prefetch: number;
+  readonly process: (message: ConsumeMessage, meta: MessageMeta) => Promise<Verdict>;
+  readonly log: Logger;
+  readonly metrics?: EventMetrics | undefined;
+  /** How long a stop waits for the handlers under way. */
+  readonly drainTimeoutMs: number;
+};
+
+type Source = { readonly channel: ConfirmChannel; readonly isOpen: () => boolean };
+
+type Move = {
+  readonly outcome: "moved" | "retried" | "postponed" | "dead";
+  readonly way: Way;
+  readonly headers: Readonly<Record<string, string | number>>;
+};
+
+const MOVE_PAUSE_MS = 1_000;
+/** While a dependency is away each delivery is held for a moment, so that a backlog does not race round the ladder. */
+const OUTAGE_PAUSE_MS = 1_000;
+/** A failing dependency fails every message: one line a second says it. */
+const LOG_INTERVAL_MS = 1_000;
+const CANCEL_TIMEOUT_MS = 2_000;
+
+/**
+ * Consumes a queue: each delivery is processed at once, up to `prefetch` side by side, and leaves the queue only when it
+ * is done or the broker has confirmed it at its next place. A failure is tried again along the retry rungs, then put
+ * aside; an impossible message is put aside at once; while a dependency is away messages wait without being counted.
+ */
+export function consumeDeliveries(options: DeliveryOptions): Loop {
+  const { broker, queue, prefetch, log, metrics } = options;
+  const stopping = new AbortController();
+  const publisher = createPublisher({ broker, name: `${queue} (moves)` });
+  const underWay = new Set<Promise<void>>();
+  let cancel = () => Promise.resolve();
+  let loggedAtMs = Number.NEGATIVE_INFINITY;
+  const kept = keepChannel({ broker, link: broker.consuming, name: queue, setUp });
+
+  async function setUp(channel: ConfirmChannel): Promise<void> {
+    await declareSharedTopology(channel);
+    await declareConsumerQueue(channel, queue, options.routingKeys);
+    await channel.prefetch(prefetch);
+    if (stopping.signal.aborted) return;
+    let open = true;
+    channel.on("close", () => {
+      open = false;
+    });
+    const source = { channel, isOpen: () => open };
+    const { consumerTag } = await channel.consume(queue, (message) => {
+      // The broker has cancelled us: the queue was deleted, or its leader moved.
+      if (message === null) kept.renew();
+      else accept(source, message);
+    });
+    cancel = async () => {
+      await channel.cancel(consumerTag);
+    };
+  }
+
+  function accept(source: Source, message: ConsumeMessage): void {
+    // What comes between the stop and the broker's hearing of it goes back when the channel closes.
+    if (stopping.signal.aborted) return;
+    const work = handle(source, message);
+    underWay.add(work);
+    void work.finally(() => underWay.delete(work));
+  }
+
+  // Never rejects: a delivery that is neither done nor moved stays with the broker, which delivers it again.
+  async function handle(source: Source, message: ConsumeMessage): Promise<void> {
+    const meta = metaOf(message);
+    const startedAtMs = performance.now();
+    let move: Move | undefined;
+    try {
+      const verdict = await options.process(message, meta);
+      if (verdict !== "done") move = { outcome: "moved", way: verdict, headers: ownHeadersOf(message) };
+    } catch (error) {
+      move = moveAfter(error, queue, message, meta);
+      logFailure(error, meta, move.outcome);
+      if (move.outcome === "postponed") await pauseUnlessStopped(OUTAGE_PAUSE_MS, stopping.signal);
+    }
+    metrics?.handling.observe({ queue }, (performance.now() - startedAtMs) / 1_000);
+    if (move && !(await carryOut(source, message, meta, move))) return;
+    metrics?.consumed.inc({ queue, outcome: move?.outcome ?? "done" });
+    acknowledge(source, message);
+  }
+
+  async function carryOut(
+    source: Source,
+    message: ConsumeMessage,
+    meta: MessageMeta,
+    move: Move,
+  ): Promise<boolean> {
+    const outgoing: Outgoing = {
+      ...move.way,
+      body: message.content,
+      mandatory: true,
+      messageId: meta.messageId === "" ? uuidv7() : meta.messageId,
+      type: meta.type,
+      timestamp: meta.time === undefined ? undefined : meta.time.getTime() / 1_000,
+      correlationId: meta.correlationId,
+      headers: move.headers,
+    };
+    while (source.isOpen()) {
+      const outcome = await publisher.send(outgoing);
+      if (outcome === "confirmed") return true;
+      // Somebody has deleted a queue that our set-up declares.
+      if (outcome === "returned") kept.renew();
+      if (stopping.signal.aborted) return false;
+      await pauseUnlessStopped(MOVE_PAUSE_MS, stopping.signal);
+    }
+    return false;
+  }
+
+  function acknowledge(source: Source, message: ConsumeMessage): void {
+    try {
+      if (source.isOpen()) source.channel.ack(message);
+    } catch (error) {
+      // The channel is closing: the message will come again, and its handler knows it by then.
+      log.debug({ queue, err: error }, "a message could not be acknowledged");
+    }
+  }
+
+  function logFailure(error: unknown, meta: MessageMeta, outcome: Move["outcome"]): void {
+    const details = { queue, type: meta.type, messageId: meta.messageId, retries: meta.retries, err: error };
+    if (outcome === "dead") log.error(details, "a message was put aside");
+    else if (performance.now() - loggedAtMs >= LOG_INTERVAL_MS) {
+      loggedAtMs = performance.now();
+      log.warn({ ...details, outcome }, "a message could not be handled; it will be tried again");
+    }
+  }
+
+  async function drain(): Promise<void> {
+    stopping.abort();
+    await endsWithin(cancel(), CANCEL_TIMEOUT_MS);
+    if (!(await endsWithin(Promise.all(underWay), options.drainTimeoutMs))) {
+      log.warn({ queue, messages: underWay.size }, "handlers did not end in time; their messages go back");
+    }
+    await kept.stop();
+    await publisher.stop();
+  }
+
+  let stopped: Promise<void> | undefined;
+  function stop(): Promise<void> {
+    stopped ??= drain();
+    return stopped;
+  }
+
+  return { stop };
+}
+
+function moveAfter(error: unknown, queue: string, message: ConsumeMessage, meta: MessageMeta): Move {
+  const headers = ownHeadersOf(message);
+  if (error instanceof ImpossibleMessage) return putAside(queue, headers, error.reason, error);
+  if (isDependencyAway(error)) return { outcome: "postponed", way: onto(outageRung, queue), headers };
+  const retries = meta.retries + 1;
+  const rung = retryRungFor(retries);
+  if (!rung) return putAside(queue, headers, "RETRIES_USED_UP", error);
+  return { outcome: "retried", way: onto(rung, queue), headers: { ...headers, [header.retries]: retries } };
+}
+
+function putAside(queue: string, headers: Move["headers"], reason: string, error: unknown): Move {
+  return {
+    outcome: "dead",
+    way: { exchange: DEAD_EXCHANGE, routingKey: queue },
+    headers: { ...headers, ...deadHeaders(reason, error) },
+  };
+}
+
+function onto(rung: Rung, queue: string): Way {
+  return { exchange: delayExchangeOf(rung), routingKey: queue };
+}
+
+// Nothing is wrong with the message: what its handler needs does not answer, or has too much to do.
+function isDependencyAway(error: unknown): boolean {
+  if (error instanceof DomainError) {
+    return error.reason === "DEPENDENCY_UNAVAILABLE" || error.reason === "OVERLOADED";
+  }
+  return isUnavailable(error);
+}

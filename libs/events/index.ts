@@ -1,0 +1,16 @@
+export { type Broker, type BrokerOptions, type BrokerState, connectBroker } from "./broker.ts";
+export { type ConsumerOptions, createConsumer, type EventHandler, on } from "./consumer.ts";
+export { ImpossibleMessage } from "./impossible.ts";
+export type { Loop } from "./loop.ts";
+export {
+  type EventOptions,
+  type MessageMeta,
+  type NudgeOptions,
+  nudgeToOutbox,
+  type OutboxMessage,
+  toOutbox,
+} from "./message.ts";
+export { createEventMetrics, type EventMetrics } from "./metrics.ts";
+export { consumeNudges, type NudgeConsumerOptions } from "./nudges.ts";
+export { insertOutbox } from "./outbox.ts";
+export { createOutboxRelay, type OutboxRelay, type RelayOptions } from "./relay.ts";

@@ -1,0 +1,189 @@
+import type { Sql, Tx } from "#libs/db";
+import type { OutboxMessage } from "./message.ts";
+
+/** A message as a relay took it from the table. */
+export type ClaimedMessage = OutboxMessage & {
+  /** How long until a nudge is due by the database's clock, which alone decides; 0 for an event. */
+  readonly dueInMs: number;
+};
+
+/** What identifies a row. */
+export type OutboxKey = { readonly tenant: string; readonly outboxId: string };
+
+/**
+ * How long a new event is left to the process that wrote it, which publishes it from memory right after the commit.
+ * If it doesn't (it died, the broker was away), a relay finds the row after this time.
+ */
+export const WRITER_LEASE_MS = 3_000;
+
+/** The element types of the arrays below, by Postgres' own numbers: the driver can't guess them from an empty value. */
+const BOOLEAN = 16;
+const BYTEA = 17;
+const TEXT = 25;
+
+/**
+ * Writes the messages in one statement; they are sent if and only if the transaction commits. After the commit give the
+ * same messages to `relay.publish`.
+ */
+export async function insertOutbox(tx: Tx, messages: readonly OutboxMessage[]): Promise<void> {
+  if (messages.length === 0) return;
+  const texts = (of: (message: OutboxMessage) => string | undefined) =>
+    tx.array(
+      messages.map((message) => of(message) ?? null),
+      TEXT,
+    );
+  await tx`
+    insert into outbox (
+      tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time, next_attempt_time
+    )
+    select
+      tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time,
+      -- The way of a nudge depends on the database's clock, so it goes through a claim and is due at once.
+      case
+        when due_time is null then clock_timestamp() + ${WRITER_LEASE_MS} * interval '1 millisecond'
+        else clock_timestamp()
+      end
+    from unnest(
+      ${texts((message) => message.tenant)}::text[],
+      ${texts((message) => message.outboxId)}::uuid[],
+      ${texts((message) => message.type)}::text[],
+      ${tx.array(
+        messages.map((message) => message.body),
+        BYTEA,
+      )}::bytea[],
+      ${tx.array(
+        messages.map((message) => message.mandatory),
+        BOOLEAN,
+      )}::boolean[],
+      ${texts((message) => message.correlationId)}::text[],
+      ${texts((message) => message.traceparent)}::text[],
+      ${texts((message) => message.nudge?.queue)}::text[],
+      ${texts((message) => message.nudge?.dueTime.toISOString())}::timestamptz[]
+    ) as message (
+      tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time
+    )`;
+}
+
+type OutboxRow = {
+  tenant_id: string;
+  outbox_id: string;
+  type: string;
+  body: Buffer;
+  mandatory: boolean;
+  correlation_id: string | null;
+  traceparent: string | null;
+  nudge_queue: string | null;
+  due_time: Date | null;
+  due_in_ms: number | null;
+};
+
+/**
+ * Takes up to `limit` rows whose time has come, oldest first, for `leaseMs`. Relays side by side take different rows.
+ * The commits of a relay need not reach the disk before it goes on: a claim or a delete that a crash of the database
+ * undoes means a message sent twice, which every consumer may see anyway.
+ */
+export async function claimOutbox(sql: Sql, limit: number, leaseMs: number): Promise<ClaimedMessage[]> {
+  const rows = await sql<OutboxRow[]>`
+    with commit_mode as materialized (
+      select set_config('synchronous_commit', 'off', true)
+    ),
+    due as materialized (
+      select tenant_id, outbox_id
+      from outbox
+      where next_attempt_time <= now()
+      order by next_attempt_time
+      limit ${limit}
+      for no key update skip locked
+    )
+    update outbox
+    set next_attempt_time = clock_timestamp() + ${leaseMs} * interval '1 millisecond'
+    from due, commit_mode
+    where outbox.tenant_id = due.tenant_id
+      and outbox.outbox_id = due.outbox_id
+    returning
+      outbox.tenant_id, outbox.outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time,
+      (extract(epoch from due_time - clock_timestamp()) * 1000)::double precision as due_in_ms`;
+  // An update gives rows back in any order; a UUIDv7 sorts by its time.
+  return rows.map(fromRow).sort((one, other) => (one.outboxId < other.outboxId ? -1 : 1));
+}
+
+/** Forgets messages that the broker has. */
+export async function deleteOutbox(sql: Sql, keys: readonly OutboxKey[]): Promise<void> {
+  await sql`
+    with commit_mode as materialized (
+      select set_config('synchronous_commit', 'off', true)
+    )
+    delete from outbox
+    using
+      commit_mode,
+      unnest(${tenantsOf(sql, keys)}::text[], ${idsOf(sql, keys)}::uuid[]) as sent (tenant_id, outbox_id)
+    where outbox.tenant_id = sent.tenant_id
+      and outbox.outbox_id = sent.outbox_id`;
+}
+
+/** Lets messages that the broker did not take rest: 1 s after the first failure, then twice as long, up to 30 s. */
+export async function postponeOutbox(sql: Sql, keys: readonly OutboxKey[]): Promise<void> {
+  await sql`
+    with commit_mode as materialized (
+      select set_config('synchronous_commit', 'off', true)
+    )
+    update outbox
+    set
+      attempts = attempts + 1,
+      next_attempt_time = clock_timestamp() + least(2 ^ least(attempts, 10), 30) * interval '1 second'
+    from
+      commit_mode,
+      unnest(${tenantsOf(sql, keys)}::text[], ${idsOf(sql, keys)}::uuid[]) as kept (tenant_id, outbox_id)
+    where outbox.tenant_id = kept.tenant_id
+      and outbox.outbox_id = kept.outbox_id`;
+}
+
+/** How many messages wait, and how long the oldest of them has; counted up to `limit`, so that a backlog costs little. */
+export async function measureOutbox(
+  sql: Sql,
+  limit: number,
+): Promise<{ readonly depth: number; readonly oldestAgeSeconds: number }> {
+  const [row] = await sql<{ depth: number; oldest_age_seconds: number }[]>`
+    select
+      count(*)::int as depth,
+      coalesce(extract(epoch from clock_timestamp() - min(create_time)), 0)::double precision as oldest_age_seconds
+    from (
+      select create_time
+      from outbox
+      order by next_attempt_time
+      limit ${limit}
+    ) as waiting`;
+  if (!row) throw new Error("an aggregate gave no row");
+  return { depth: row.depth, oldestAgeSeconds: row.oldest_age_seconds };
+}
+
+function fromRow(row: OutboxRow): ClaimedMessage {
+  return {
+    outboxId: row.outbox_id,
+    tenant: row.tenant_id,
+    type: row.type,
+    body: row.body,
+    mandatory: row.mandatory,
+    correlationId: row.correlation_id ?? undefined,
+    traceparent: row.traceparent ?? undefined,
+    nudge:
+      row.nudge_queue !== null && row.due_time !== null
+        ? { queue: row.nudge_queue, dueTime: row.due_time }
+        : undefined,
+    dueInMs: row.due_in_ms ?? 0,
+  };
+}
+
+function tenantsOf(sql: Sql, keys: readonly OutboxKey[]) {
+  return sql.array(
+    keys.map((key) => key.tenant),
+    TEXT,
+  );
+}
+
+function idsOf(sql: Sql, keys: readonly OutboxKey[]) {
+  return sql.array(
+    keys.map((key) => key.outboxId),
+    TEXT,
+  );
+}

@@ -1,0 +1,80 @@
+import { join } from "node:path";
+import { type TestContext } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import pino from "pino";
+import { inTransaction, type Sql } from "#libs/db";
+import { createTestDatabase } from "#libs/testing";
+import { OrderSettledSchema } from "#proto/holdfast/order/v1/events_pb.ts";
+import { createTestBroker } from "../testing/broker.ts";
+import { type Broker, connectBroker } from "./broker.ts";
+import type { Loop } from "./loop.ts";
+import { type OutboxMessage, toOutbox } from "./message.ts";
+import { insertOutbox } from "./outbox.ts";
+
+/** What the tests of this folder play in: a database with an outbox, and a virtual host of the broker. */
+export type Scene = {
+  readonly sql: Sql;
+  readonly url: string;
+  readonly broker: Broker;
+  readonly log: pino.Logger;
+  /** Stops the loop at the end of the test, before the scene is struck. */
+  running<Running extends Loop>(loop: Running): Running;
+};
+
+/** Sets the scene, and strikes it after the test. */
+export async function setScene(test: TestContext): Promise<Scene> {
+  const log = pino({ level: process.env["LOG_LEVEL"] ?? "silent" });
+  const [database, host] = await Promise.all([
+    createTestDatabase(join(import.meta.dirname, "migrations")),
+    createTestBroker(),
+  ]);
+  const broker = connectBroker({ url: host.url, name: "test", log });
+  const loops: Loop[] = [];
+  test.after(async () => {
+    await Promise.all(loops.map((loop) => loop.stop()));
+    await broker.stop();
+    await Promise.all([database.drop(), host.drop()]);
+  });
+  function running<Running extends Loop>(loop: Running): Running {
+    loops.push(loop);
+    return loop;
+  }
+  return { sql: database.sql, url: host.url, broker, log, running };
+}
+
+const DEADLINE_MS = 20_000;
+const POLL_MS = 20;
+
+/** Waits until the condition holds; fails after a deadline with what was last seen. */
+export async function until(holds: () => boolean | Promise<boolean>, seen?: () => unknown): Promise<void> {
+  const deadline = performance.now() + DEADLINE_MS;
+  while (!(await holds())) {
+    if (performance.now() > deadline) {
+      throw new Error(`not within ${DEADLINE_MS} ms: ${holds}; last seen: ${JSON.stringify(seen?.())}`);
+    }
+    await pause(POLL_MS);
+  }
+}
+
+/** Makes `count` events, each of an order of its own. */
+export function settledOrders(count: number, prefix = "order"): OutboxMessage[] {
+  return Array.from({ length: count }, (_, index) =>
+    toOutbox(
+      OrderSettledSchema,
+      create(OrderSettledSchema, { orderId: `${prefix}-${index}`, paymentReference: "paid" }),
+      { tenant: "demo", mandatory: true },
+    ),
+  );
+}
+
+/** Writes messages in a transaction of their own. */
+export async function commit(sql: Sql, messages: readonly OutboxMessage[]): Promise<void> {
+  await inTransaction(sql, (tx) => insertOutbox(tx, messages));
+}
+
+/** How many messages the outbox holds. */
+export async function outboxDepth(sql: Sql): Promise<number> {
+  const [row] = await sql<{ depth: number }[]>`select count(*)::int as depth from outbox`;
+  return row?.depth ?? 0;
+}
