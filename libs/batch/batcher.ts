@@ -50,10 +50,10 @@ type Waiting<Call, Result> = {
 const OVERLOAD_RETRY_MS = 250;
 
 /**
- * Gathers the calls that arrive while the batch before them is under way and hands them over together (group commit:
- * DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984). There is no timer: a call that
- * finds nothing under way starts at once, alone or with those of its own turn of the event loop.
- * Keys take turns; within one key calls keep their order of arrival.
+ * Gathers the calls that arrive while the batch before them is under way and hands them over together (group
+ * commit: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984). There is no
+ * timer: a call that finds nothing under way starts at once, alone or with those of its own turn of the event
+ * loop. Keys take turns; within one key calls keep their order of arrival.
  */
 export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result>): Batcher<Call, Result> {
   const { execute, maxBatch, maxWaiting, splitsOn } = options;
@@ -78,7 +78,8 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
     });
   }
 
-  // Calls that one read of a socket brought arrive in one turn of the loop: starting at its end lets them share a batch.
+  // Calls that one read of a socket brought arrive in one turn of the loop: starting at its end lets them
+  // share a batch.
   function schedule(): void {
     if (scheduled || underWay >= lanes) return;
     scheduled = true;

@@ -11,7 +11,10 @@ export type Variable = {
 /** The variables that a process reads: there are no others. */
 export type ConfigSpec = Readonly<Record<string, Variable>>;
 
-/** Reads the variables of `spec` from an environment; throws one error that names everything that is wrong with it. */
+/**
+ * Reads the variables of `spec` from an environment; throws one error that names everything that is wrong
+ * with it.
+ */
 export function readConfig<Spec extends ConfigSpec>(
   spec: Spec,
   environment: Readonly<Record<string, string | undefined>>,

@@ -1,6 +1,9 @@
 import { type Logger, pino } from "pino";
 
-/** Bytes that are gathered before they are written: a write a line would be a fifth of the cost of a small call. */
+/**
+ * Bytes that are gathered before they are written: a write a line would be a fifth of the cost of a small
+ * call.
+ */
 const BUFFER_BYTES = 8_192;
 /** How long a line may wait in the buffer of a quiet process. */
 const FLUSH_INTERVAL_MS = 200;

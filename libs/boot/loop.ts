@@ -16,7 +16,10 @@ export type LoopOptions = {
 /** After a failed round the pause doubles up to this. */
 const MAX_PAUSE_MS = 30_000;
 
-/** Runs `work` again and again, with a pause whenever there is nothing more to do and a longer one after a failure. */
+/**
+ * Runs `work` again and again, with a pause whenever there is nothing more to do and a longer one after a
+ * failure.
+ */
 export function startLoop({ name, intervalMs, work, log }: LoopOptions): Loop {
   let stopping = false;
   let wake: (() => void) | undefined;

@@ -15,8 +15,8 @@ export type OpsServer = {
 };
 
 /**
- * Serves a process's keepers over HTTP/1.1: `/livez` (it runs), `/readyz` (it can work; 503 and the reasons otherwise)
- * and `/metrics` (Prometheus text).
+ * Serves a process's keepers over HTTP/1.1: `/livez` (it runs), `/readyz` (it can work; 503 and the reasons
+ * otherwise) and `/metrics` (Prometheus text).
  */
 export async function startOpsServer(options: {
   readonly address: string;

@@ -10,8 +10,8 @@ export type Stoppable = {
 const STOP_TIMEOUT_MS = 28_000;
 
 /**
- * Starts a service and keeps the process to it: SIGTERM and SIGINT drain it and end with status 0; a failed start, an
- * error that nobody handled or a drain that does not end say so in the log and end with status 1.
+ * Starts a service and keeps the process to it: SIGTERM and SIGINT drain it and end with status 0; a failed
+ * start, an error that nobody handled or a drain that does not end say so in the log and end with status 1.
  */
 export async function runProcess(log: Logger, start: () => Promise<Stoppable>): Promise<void> {
   const end = (status: number): never => process.exit(status);

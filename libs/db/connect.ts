@@ -16,13 +16,18 @@ export type ConnectOptions = {
   readonly statementTimeoutMs?: number;
 };
 
-/** Connections a process: enough for a batch, a relay, a sweeper and reads at once, and 12 processes fit a default server. */
+/**
+ * Connections a process: enough for a batch, a relay, a sweeper and reads at once, and 12 processes fit a
+ * default server.
+ */
 const POOL_SIZE = 8;
 /** A statement that runs longer than the longest deadline accepted (30 s) has nobody waiting for it. */
 const STATEMENT_TIMEOUT_MS = 30_000;
 /** Longer than any batch holds its locks, shorter than the default deadline of a call (5 s). */
 const LOCK_TIMEOUT_MS = 4_000;
-/** No transaction here waits for anything but the database, so an idle one is a defect or a frozen process. */
+/**
+ * No transaction here waits for anything but the database, so an idle one is a defect or a frozen process.
+ */
 const IDLE_IN_TRANSACTION_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_S = 5;
 const IDLE_TIMEOUT_S = 300;

@@ -23,7 +23,10 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), "migrations-"));
   await writeFile(
     join(folder, "0001_pairs.sql"),
-    "create table pairs (id int primary key, units bigint not null constraint units_not_negative check (units >= 0));",
+    `create table pairs (
+      id int primary key,
+      units bigint not null constraint units_not_negative check (units >= 0)
+    );`,
   );
   database = await createTestDatabase(folder);
 });

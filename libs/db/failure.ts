@@ -1,10 +1,14 @@
 import postgres from "postgres";
 import { DomainError } from "#libs/reasons";
 
-/** What a caller is told when a named constraint refuses a row: the one place where constraints become reasons. */
+/**
+ * What a caller is told when a named constraint refuses a row: the one place where constraints become
+ * reasons.
+ */
 export type ConstraintReasons = Readonly<Record<string, (detail: string) => DomainError>>;
 
-// Connections that never came, broke or were ended by the server, a server that starts, stops, is full or only reads.
+// Connections that never came, broke or were ended by the server, a server that starts, stops, is full or
+// only reads.
 const unavailable = new Set([
   "CONNECTION_CLOSED",
   "CONNECTION_ENDED",

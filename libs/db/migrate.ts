@@ -7,12 +7,15 @@ export type AppliedMigration = { readonly name: string; readonly checksum: strin
 
 type Migration = AppliedMigration & { readonly text: string };
 
-/** One at a time a database: two instances that start together must not both migrate. Any constant would do. */
+/**
+ * One at a time a database: two instances that start together must not both migrate. Any constant would do.
+ */
 const MIGRATION_LOCK = 4_851_470_215;
 
 /**
- * Brings the database up to the newest migration of `folder` (`0001_name.sql`, `0002_...`) and returns the names of
- * those it applied. Each runs in a transaction of its own. A file that was edited after it was applied is an error.
+ * Brings the database up to the newest migration of `folder` (`0001_name.sql`, `0002_...`) and returns the
+ * names of those it applied. Each runs in a transaction of its own. A file that was edited after it was
+ * applied is an error.
  */
 export async function migrate(sql: Sql, folder: string): Promise<string[]> {
   const migrations = await readMigrations(folder);

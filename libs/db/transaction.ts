@@ -14,8 +14,9 @@ const ATTEMPTS = 5;
 const FIRST_PAUSE_MS = 5;
 
 /**
- * Runs `work` in one transaction and commits it. After a serialization failure or a deadlock everything is done again,
- * a bounded number of times; then the database's error is thrown. `work` may run more than once and must use `tx` only.
+ * Runs `work` in one transaction and commits it. After a serialization failure or a deadlock everything is
+ * done again, a bounded number of times; then the database's error is thrown. `work` may run more than once
+ * and must use `tx` only.
  */
 export async function inTransaction<Result>(
   sql: Sql,

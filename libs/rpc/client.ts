@@ -20,8 +20,9 @@ const PING_INTERVAL_MS = 10_000;
 const READ_MAX_BYTES = 4 * 1_048_576;
 
 /**
- * Makes a client of another service over Connect and HTTP/2. Calls go to its instances in turn; one that can't be
- * connected to is passed over, which is safe for calls that are idempotent, as all between services are.
+ * Makes a client of another service over Connect and HTTP/2. Calls go to its instances in turn; one that
+ * can't be connected to is passed over, which is safe for calls that are idempotent, as all between services
+ * are.
  */
 export function createRpcClient<Service extends DescService>(
   options: RpcClientOptions<Service>,

@@ -39,7 +39,10 @@ const jsonOptions = {
   textDecoder: new TextDecoder("utf-8", { fatal: true }),
 };
 
-/** Serves Connect, gRPC-Web, and gRPC beyond unary binary calls, by connect-node; handlers run in the same pipeline. */
+/**
+ * Serves Connect, gRPC-Web, and gRPC beyond unary binary calls, by connect-node; handlers run in the same
+ * pipeline.
+ */
 export function createConnectAdapter(options: ConnectAdapterOptions): NodeHandler {
   const { log } = options;
   const router = createConnectRouter({

@@ -6,13 +6,15 @@ import { ERROR_DOMAIN } from "./failure.ts";
 /** An error of this shape is a few hundred bytes. */
 const MAX_ERROR_BYTES = 65_536;
 
-/** What connect-node says of bytes it can't decode, of JSON it can't parse, and of a body that is too large. */
+/**
+ * What connect-node says of bytes it can't decode, of JSON it can't parse, and of a body that is too large.
+ */
 const atTheDoor: ReadonlySet<unknown> = new Set(["internal", "invalid_argument", "resource_exhausted"]);
 
 /**
- * Gives ErrorInfo to what connect-node refuses by itself, before any handler: JSON that can't be parsed, bytes that are no
- * message, a body that is too large. It calls undecodable bytes INTERNAL; they are the caller's, so INVALID_ARGUMENT.
- * Errors of handlers always have details and pass as they are.
+ * Gives ErrorInfo to what connect-node refuses by itself, before any handler: JSON that can't be parsed,
+ * bytes that are no message, a body that is too large. It calls undecodable bytes INTERNAL; they are the
+ * caller's, so INVALID_ARGUMENT. Errors of handlers always have details and pass as they are.
  */
 export async function explainRefusal(response: UniversalServerResponse): Promise<UniversalServerResponse> {
   const { header } = response;
@@ -37,7 +39,8 @@ function isBare(value: unknown): value is BareError {
   return typeof value === "object" && value !== null && "code" in value && !("details" in value);
 }
 
-// The parser's text names the field: `cannot decode field holdfast.order.v1.OrderLine.quantity from JSON: ...`.
+// The parser's text names the field: `cannot decode field holdfast.order.v1.OrderLine.quantity from JSON:
+// ...`.
 function detailsOf(message: string): { type: string; value: string }[] {
   const field =
     /field [\w.]+\.(\w+) from JSON/.exec(message)?.[1] ?? /key "([^"]*)" is unknown/.exec(message)?.[1] ?? "";

@@ -40,8 +40,9 @@ const codeNumbers: Readonly<Record<CodeName, Code>> = {
 export const ERROR_DOMAIN = "holdfast";
 
 /**
- * Turns whatever a handler threw into what its caller may see: a DomainError by the table of reasons, what the database
- * said by its class, and anything else as INTERNAL_ERROR with the request id, under which the log has the cause.
+ * Turns whatever a handler threw into what its caller may see: a DomainError by the table of reasons, what
+ * the database said by its class, and anything else as INTERNAL_ERROR with the request id, under which the
+ * log has the cause.
  */
 export function toFailure(error: unknown, requestId: string): Failure {
   const known = asDomainError(error);

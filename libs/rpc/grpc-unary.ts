@@ -12,15 +12,19 @@ import type { Answer, Pipeline } from "./pipeline.ts";
 /** A frame's head: one byte that says whether the message is compressed, four that say how long it is. */
 const FRAME_HEAD_BYTES = 5;
 
-/** Whether this request is one that serveGrpcUnary understands: gRPC itself, not gRPC-Web, with binary messages. */
+/**
+ * Whether this request is one that serveGrpcUnary understands: gRPC itself, not gRPC-Web, with binary
+ * messages.
+ */
 export function isGrpc(headers: IncomingHttpHeaders): boolean {
   const type = headers["content-type"];
   return (type === "application/grpc" || type === "application/grpc+proto") && headers[":method"] === "POST";
 }
 
 /**
- * Serves one unary gRPC call on its bare HTTP/2 stream (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md).
- * A failure is one HEADERS frame, trailers only, so that a proxy sees the status before it passes anything on.
+ * Serves one unary gRPC call on its bare HTTP/2 stream
+ * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). A failure is one HEADERS frame, trailers
+ * only, so that a proxy sees the status before it passes anything on.
  */
 export function serveGrpcUnary(
   stream: ServerHttp2Stream,
@@ -88,7 +92,10 @@ const timeoutUnitsMs: Readonly<Record<string, number>> = {
   n: 1e-6,
 };
 
-/** Reads a `grpc-timeout` header, such as `250m`, in milliseconds; undefined if there is none that makes sense. */
+/**
+ * Reads a `grpc-timeout` header, such as `250m`, in milliseconds; undefined if there is none that makes
+ * sense.
+ */
 export function parseTimeout(header: string | string[] | undefined): number | undefined {
   const match = typeof header === "string" ? /^(\d{1,8})([HMSmun])$/.exec(header) : null;
   if (!match?.[1] || !match[2]) return undefined;

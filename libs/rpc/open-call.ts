@@ -12,7 +12,9 @@ export type Incoming = {
 };
 
 const DEFAULT_DEADLINE_MS = 5_000;
-/** A longer wait than this is not granted: nothing here takes so long, and every waiting call holds memory. */
+/**
+ * A longer wait than this is not granted: nothing here takes so long, and every waiting call holds memory.
+ */
 export const MAX_DEADLINE_MS = 30_000;
 
 /** A call under way: what its handler sees of it, and the race of the handler with its deadline. */
@@ -85,7 +87,7 @@ export class OpenCall implements Call {
 function deadlinePassed(timeoutMs: number): DomainError {
   return new DomainError(
     "DEADLINE_PASSED",
-    `the call took longer than its deadline of ${timeoutMs} ms; it may still take effect: repeat it with the same request_id`,
+    `the deadline of ${timeoutMs} ms passed; the call may still take effect: repeat it under its request_id`,
   );
 }
 

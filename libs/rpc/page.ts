@@ -14,7 +14,9 @@ export function encodePageToken(filter: readonly unknown[], key: readonly string
   return Buffer.from(JSON.stringify([hashOf(filter), ...key])).toString("base64url");
 }
 
-/** Reads the key out of a page token; undefined for the first page. Refuses a token of another list or filter. */
+/**
+ * Reads the key out of a page token; undefined for the first page. Refuses a token of another list or filter.
+ */
 export function decodePageToken(
   token: string,
   filter: readonly unknown[],

@@ -31,8 +31,8 @@ export type Pipeline = {
 const REQUEST_ID_PATTERN = /^[\x21-\x7e]{1,200}$/;
 
 /**
- * Makes the pipeline of a server: request id, caller, `Idempotency-Key`, the contract's rules, deadline, errors and the
- * log. It is the only place where these are done, so that every way in behaves alike.
+ * Makes the pipeline of a server: request id, caller, `Idempotency-Key`, the contract's rules, deadline,
+ * errors and the log. It is the only place where these are done, so that every way in behaves alike.
  */
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { log, observe } = options;

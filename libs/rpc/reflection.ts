@@ -27,7 +27,10 @@ type Contract = {
   readonly types: Registry;
 };
 
-/** Serves grpc.reflection.v1 for the given services: grpcurl and buf curl can then call them without the protos. */
+/**
+ * Serves grpc.reflection.v1 for the given services: grpcurl and buf curl can then call them without the
+ * protos.
+ */
 export function addReflection(router: ConnectRouter, services: readonly DescService[]): void {
   const files = new Map<string, DescFile>();
   for (const service of services) addWithImports(files, service.file);

@@ -4,7 +4,8 @@ import { createValidator } from "@bufbuild/protovalidate";
 import { DomainError, type FieldViolation } from "#libs/reasons";
 
 const validator = createValidator({
-  // The patterns of the contract are short and without backtracking traps, so the platform's engine is safe, and fast.
+  // The patterns of the contract are short and without backtracking traps, so the platform's engine is safe,
+  // and fast.
   regexMatch: (pattern, value) => regexOf(pattern).test(value),
 });
 
@@ -19,7 +20,9 @@ function regexOf(pattern: string): RegExp {
   return regex;
 }
 
-/** Refuses a request that breaks a rule of the contract, naming every field at fault; otherwise does nothing. */
+/**
+ * Refuses a request that breaks a rule of the contract, naming every field at fault; otherwise does nothing.
+ */
 export function checkRules(desc: DescMessage, request: Message): void {
   const violations = violationsOf(desc, request);
   if (violations.length === 0) return;
@@ -43,8 +46,9 @@ function violationsOf(desc: DescMessage, request: Message): FieldViolation[] {
 }
 
 /**
- * The path of the first text that Postgres (which has no place for NUL) or UTF-8 (which has none for half a surrogate
- * pair) can't hold, as `.lines[2].sku`. Messages are plain objects, so this walks them without their descriptors.
+ * The path of the first text that Postgres (which has no place for NUL) or UTF-8 (which has none for half a
+ * surrogate pair) can't hold, as `.lines[2].sku`. Messages are plain objects, so this walks them without
+ * their descriptors.
  */
 function pathOfBadText(value: unknown): string | undefined {
   if (typeof value === "string") return value.includes("\0") || !value.isWellFormed() ? "" : undefined;

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import {
   createServer,
+  type Http2Server,
   Http2ServerRequest,
   Http2ServerResponse,
   type IncomingHttpHeaders,
@@ -14,16 +15,19 @@ import type { Logger } from "pino";
 import type { Caller, RpcMethod, RpcService } from "./call.ts";
 import { createConnectAdapter } from "./connect-adapter.ts";
 import { isGrpc, serveGrpcUnary } from "./grpc-unary.ts";
-import { addHealth } from "./health.ts";
+import { addHealth, type HealthState } from "./health.ts";
 import { MAX_DEADLINE_MS } from "./open-call.ts";
-import { createPipeline } from "./pipeline.ts";
+import { createPipeline, type Pipeline } from "./pipeline.ts";
 import { addReflection } from "./reflection.ts";
 
 export type RpcServerOptions = {
   /** `host:port`; port 0 takes a free one. */
   readonly address: string;
   readonly services: readonly RpcService[];
-  /** What reflection tells: the whole public contract, so that it may be asked of any service behind the gateway. */
+  /**
+   * What reflection tells: the whole public contract, so that it may be asked of any service behind the
+   * gateway.
+   */
   readonly reflected: readonly DescService[];
   readonly log: Logger;
   readonly callerOf?: (header: (name: string) => string | undefined) => Caller;
@@ -32,7 +36,10 @@ export type RpcServerOptions = {
 };
 
 export type StopOptions = {
-  /** How long NOT_SERVING is told before connections are closed, so that balancers have looked elsewhere by then. */
+  /**
+   * How long NOT_SERVING is told before connections are closed, so that balancers have looked elsewhere by
+   * then.
+   */
   readonly noticeMs: number;
   /** How long calls under way may take then. */
   readonly drainTimeoutMs: number;
@@ -45,13 +52,19 @@ export type RpcServer = {
   setServing(serving: boolean): void;
   /** Calls under way. */
   underWay(): number;
-  /** Tells NOT_SERVING, waits, closes the connections when their calls are answered. A second call waits for the first. */
+  /**
+   * Tells NOT_SERVING, waits, closes the connections when their calls are answered. A second call waits for
+   * the first.
+   */
   stop(options: StopOptions): Promise<void>;
 };
 
 /** Larger messages are refused before they are read to the end. */
 const READ_MAX_BYTES = 1_048_576;
-/** Calls of one connection at once: the gateway has one connection a worker, and several hundred calls wait in batches. */
+/**
+ * Calls of one connection at once: the gateway has one connection a worker, and several hundred calls wait in
+ * batches.
+ */
 const MAX_CONCURRENT_STREAMS = 4_096;
 /** The window of one connection, so that many small requests are not held up by flow control. */
 const CONNECTION_WINDOW_BYTES = 16 * 1_048_576;
@@ -74,48 +87,11 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     ...(options.observe && { observe: options.observe }),
   });
   const health = { serviceNames: services.map(({ desc }) => desc.typeName), isServing: () => serving };
-  const adapter = createConnectAdapter({
-    services,
-    streaming: (router) => {
-      addHealth(router, health);
-      addReflection(router, options.reflected);
-    },
-    pipeline,
-    readMaxBytes: READ_MAX_BYTES,
-    maxDeadlineMs: MAX_DEADLINE_MS,
-    log,
-  });
-  const unaryMethods = new Map<string, RpcMethod>(
-    services.flatMap(({ methods }) => methods.map((method) => [method.path, method] as const)),
-  );
-
   const server = createServer({
     settings: { maxConcurrentStreams: MAX_CONCURRENT_STREAMS, initialWindowSize: READ_MAX_BYTES },
   });
-  const sockets = new Set<Socket>();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-  });
-  const sessions = new Set<ServerHttp2Session>();
-  server.on("session", (session) => {
-    sessions.add(session);
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    session.once("close", () => sessions.delete(session));
-    session.on("error", (error) => log.debug({ err: error }, "a connection broke"));
-  });
-  server.on(
-    "stream",
-    (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, raw: string[]) => {
-      const method = isGrpc(headers) ? unaryMethods.get(headers[":path"] ?? "") : undefined;
-      if (method) {
-        serveGrpcUnary(stream, headers, method, pipeline, READ_MAX_BYTES);
-        return;
-      }
-      stream.on("error", () => {});
-      adapter(new Http2ServerRequest(stream, headers, {}, raw), new Http2ServerResponse(stream));
-    },
-  );
+  const connections = trackConnections(server, log);
+  server.on("stream", routeStreams(options, pipeline, health));
   const [host, port] = splitAddress(options.address);
   server.listen(port, host);
   await once(server, "listening");
@@ -123,17 +99,15 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   async function drain({ noticeMs, drainTimeoutMs }: StopOptions): Promise<void> {
     serving = false;
     await pause(noticeMs);
-    // GOAWAY: calls under way are answered, new ones go elsewhere.
     server.close();
-    for (const session of sessions) session.close();
+    connections.close();
     const until = performance.now() + drainTimeoutMs;
-    while ((pipeline.underWay() > 0 || sessions.size > 0) && performance.now() < until)
+    while ((pipeline.underWay() > 0 || connections.open() > 0) && performance.now() < until) {
       await pause(DRAIN_POLL_MS);
-    if (pipeline.underWay() > 0)
-      log.warn({ calls: pipeline.underWay() }, "calls were cut at the end of the drain time");
-    for (const session of sessions) session.destroy();
-    // A session that was closed first leaves it to the peer to close the connection, and not every peer does.
-    for (const socket of sockets) socket.destroy();
+    }
+    const cut = pipeline.underWay();
+    if (cut > 0) log.warn({ calls: cut }, "calls were cut at the end of the drain time");
+    connections.destroy();
   }
 
   return {
@@ -145,6 +119,77 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     stop: (stopOptions) => {
       stopped ??= drain(stopOptions);
       return stopped;
+    },
+  };
+}
+
+type StreamListener = (
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  flags: number,
+  raw: string[],
+) => void;
+
+// Unary gRPC, which is what the gateway sends for JSON too, goes the short way; everything else by
+// connect-node.
+function routeStreams(options: RpcServerOptions, pipeline: Pipeline, health: HealthState): StreamListener {
+  const { services, log } = options;
+  const unaryMethods = new Map<string, RpcMethod>();
+  for (const { methods } of services) {
+    for (const method of methods) unaryMethods.set(method.path, method);
+  }
+  const adapter = createConnectAdapter({
+    services,
+    streaming: (router) => {
+      addHealth(router, health);
+      addReflection(router, options.reflected);
+    },
+    pipeline,
+    readMaxBytes: READ_MAX_BYTES,
+    maxDeadlineMs: MAX_DEADLINE_MS,
+    log,
+  });
+  return (stream, headers, _flags, raw) => {
+    const method = isGrpc(headers) ? unaryMethods.get(headers[":path"] ?? "") : undefined;
+    if (method) {
+      serveGrpcUnary(stream, headers, method, pipeline, READ_MAX_BYTES);
+      return;
+    }
+    stream.on("error", () => {});
+    adapter(new Http2ServerRequest(stream, headers, {}, raw), new Http2ServerResponse(stream));
+  };
+}
+
+type Connections = {
+  open(): number;
+  /** Sends GOAWAY: calls under way are answered, new ones go elsewhere. */
+  close(): void;
+  destroy(): void;
+};
+
+function trackConnections(server: Http2Server, log: Logger): Connections {
+  const sockets = new Set<Socket>();
+  const sessions = new Set<ServerHttp2Session>();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+  });
+  server.on("session", (session) => {
+    sessions.add(session);
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
+    session.once("close", () => sessions.delete(session));
+    session.on("error", (error) => log.debug({ err: error }, "a connection broke"));
+  });
+  return {
+    open: () => sessions.size,
+    close: () => {
+      for (const session of sessions) session.close();
+    },
+    destroy: () => {
+      for (const session of sessions) session.destroy();
+      // A session that was closed first leaves it to the peer to close the connection, and not every peer
+      // does.
+      for (const socket of sockets) socket.destroy();
     },
   };
 }

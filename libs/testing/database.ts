@@ -12,8 +12,8 @@ export type TestDatabase = {
 const TEMPLATE_LOCK = 4_851_470_216;
 
 /**
- * Makes a database of its own for a test: a clone of a template that was migrated once. Needs TEST_DATABASE_URL, which
- * `make test` sets.
+ * Makes a database of its own for a test: a clone of a template that was migrated once. Needs
+ * TEST_DATABASE_URL, which `make test` sets.
  */
 export async function createTestDatabase(migrations: string): Promise<TestDatabase> {
   const server = process.env["TEST_DATABASE_URL"];
