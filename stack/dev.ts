@@ -2,9 +2,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { describeFailure, Problem } from "./problem.ts";
-import { stoppedBySignal } from "./signals.ts";
-import { chosenVariables, startSystem } from "./stack.ts";
-import { createSupervisor, type Supervisor } from "./supervisor.ts";
+import { forever, runSupervised } from "./program.ts";
+import { chosenVariables, type StackOptions, startSystem } from "./stack.ts";
 import { GATEWAY_PORT, GATEWAY_PORT_MAX, INSTANCES_MAX } from "./system.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -16,58 +15,45 @@ function log(line: string): void {
   console.error(`${seconds.padStart(6)} s  ${line}`);
 }
 
-async function main(): Promise<number> {
+function readOptions(): StackOptions {
   const dotEnv = join(root, ".env");
   if (existsSync(dotEnv)) process.loadEnvFile(dotEnv);
-  const port = wholeNumber("HOLDFAST_PORT", GATEWAY_PORT, 1, GATEWAY_PORT_MAX);
-  const order = wholeNumber("ORDER", 1, 1, INSTANCES_MAX);
-  const inventory = wholeNumber("INVENTORY", 1, 1, INSTANCES_MAX);
-  const supervisor = await createSupervisor({ folder, throwAway: false, log });
-  const stopped = stoppedBySignal(supervisor, log);
-  return await Promise.race([stopped, run(supervisor, { port, order, inventory })]);
+  return {
+    folder,
+    ports: wholeNumber("HOLDFAST_PORT", GATEWAY_PORT, GATEWAY_PORT_MAX),
+    order: wholeNumber("ORDER", 1, INSTANCES_MAX),
+    inventory: wholeNumber("INVENTORY", 1, INSTANCES_MAX),
+    throwAway: false,
+    env: chosenVariables(),
+    given: { databaseUrl: process.env["DATABASE_URL"], amqpUrl: process.env["AMQP_URL"] },
+    log,
+  };
 }
 
-async function run(
-  supervisor: Supervisor,
-  { port, order, inventory }: { port: number; order: number; inventory: number },
-): Promise<number> {
-  try {
-    const stack = await startSystem(supervisor, {
-      folder,
-      ports: port,
-      order,
-      inventory,
-      throwAway: false,
-      env: chosenVariables(),
-      given: { databaseUrl: process.env["DATABASE_URL"], amqpUrl: process.env["AMQP_URL"] },
-      log,
-    });
-    console.log(`Holdfast is ready: ${stack.gatewayUrl}`);
-    log("logs are in .dev/log, addresses in .dev/run/stack.env; Ctrl-C stops it");
-    return await new Promise(() => {});
-  } catch (error) {
-    // A start that was cut short by a signal is no failure: the signal's own stop gives the status.
-    if (supervisor.isStopping()) return await new Promise(() => {});
-    await supervisor.stop();
-    throw error;
-  }
-}
-
-function wholeNumber(name: string, standard: number, min: number, max: number): number {
+function wholeNumber(name: string, standard: number, max: number): number {
   const text = process.env[name];
   if (text === undefined || text === "") return standard;
   const value = Number(text);
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
   throw new Problem(
     `${name} is "${text}".`,
-    `Give a whole number from ${min} to ${max}, or leave it out for ${standard}.`,
+    `Give a whole number from 1 to ${max}, or leave it out for ${standard}.`,
   );
 }
 
+async function main(): Promise<void> {
+  const options = readOptions();
+  await runSupervised({ folder, throwAway: false, endsBySignal: true, log }, async (supervisor) => {
+    const stack = await startSystem(supervisor, options);
+    console.log(`Holdfast is ready: ${stack.gatewayUrl}`);
+    log("logs are in .dev/log, addresses in .dev/run/stack.env; Ctrl-C stops it");
+    return await forever();
+  });
+}
+
 try {
-  process.exitCode = await main();
+  await main();
 } catch (error) {
   console.error(describeFailure(error));
-  process.exitCode = 1;
+  process.exit(1);
 }
-process.exit();

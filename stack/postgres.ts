@@ -56,20 +56,43 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresPa
   return { plan, adminUrl };
 }
 
-/** Makes a database that is not there yet, and gives its URL. */
+/** Makes a database that is not there yet, of the user who makes it, and gives its URL. */
 export async function ensureDatabase(adminUrl: string, name: string): Promise<string> {
-  const sql = postgres(adminUrl, { max: 1, onnotice: () => {} });
-  try {
+  await asAdmin(adminUrl, async (sql) => {
     const found = await sql`select 1 from pg_database where datname = ${name}`;
     if (found.length === 0) await sql`create database ${sql(name)}`;
-  } finally {
-    await sql.end();
-  }
+  });
   return databaseUrl(adminUrl, name);
 }
 
-/** The URL of another database on the same server. */
-export function databaseUrl(adminUrl: string, name: string): string {
+/**
+ * Makes a database that is not there yet, with a user of the same name who owns it and can enter no other one, and gives
+ * that user's URL. The password is the administrator's: this is for a private server.
+ */
+export async function ensureOwnedDatabase(adminUrl: string, name: string): Promise<string> {
+  const url = new URL(databaseUrl(adminUrl, name));
+  await asAdmin(adminUrl, async (sql) => {
+    const users = await sql`select 1 from pg_roles where rolname = ${name}`;
+    // A statement like this one takes no parameters; the password is hexadecimal.
+    if (users.length === 0) await sql.unsafe(`create role ${name} login password '${url.password}'`);
+    const found = await sql`select 1 from pg_database where datname = ${name}`;
+    if (found.length === 0) await sql`create database ${sql(name)} owner ${sql(name)}`;
+    await sql`revoke all on database ${sql(name)} from public`;
+  });
+  url.username = name;
+  return url.href;
+}
+
+async function asAdmin(adminUrl: string, work: (sql: postgres.Sql) => Promise<void>): Promise<void> {
+  const sql = postgres(adminUrl, { max: 1, onnotice: () => {} });
+  try {
+    await work(sql);
+  } finally {
+    await sql.end();
+  }
+}
+
+function databaseUrl(adminUrl: string, name: string): string {
   const url = new URL(adminUrl);
   url.pathname = `/${name}`;
   return url.href;

@@ -74,7 +74,8 @@ function planBroker(script: string, home: string, ports: ServerPorts, apiUrl: st
     cwd: home,
     env: {
       HOME: home,
-      RABBITMQ_NODENAME: `holdfast-${ports.amqp}@localhost`,
+      // Its name server is its own, so that every stack may use the same name, and finds its data on any port.
+      RABBITMQ_NODENAME: "holdfast@localhost",
       RABBITMQ_NODE_PORT: String(ports.amqp),
       RABBITMQ_DIST_PORT: String(ports.distribution),
       RABBITMQ_MNESIA_BASE: join(home, "data"),

@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { renderGateway } from "../gateway/render.ts";
 import { findEnvoy, planEnvoy } from "./envoy.ts";
 import { isPortFree } from "./ports.ts";
-import { ensureDatabase } from "./postgres.ts";
+import { ensureDatabase, ensureOwnedDatabase } from "./postgres.ts";
 import { Problem } from "./problem.ts";
 import type { ProcessPlan } from "./process.ts";
 import { addressBookPath } from "./record.ts";
@@ -98,9 +98,11 @@ export async function startSystem(supervisor: Supervisor, options: StackOptions)
   await Promise.allSettled([gatewayPlanned, serversStarted]);
   const [gateway, servers] = [await gatewayPlanned, await serversStarted];
 
+  // A server of someone else's is asked for no more than the databases.
+  const ensure = options.given?.databaseUrl ? ensureDatabase : ensureOwnedDatabase;
   const databaseUrls = {
-    order: await ensureDatabase(servers.adminDatabaseUrl, databases.order),
-    inventory: await ensureDatabase(servers.adminDatabaseUrl, databases.inventory),
+    order: await ensure(servers.adminDatabaseUrl, databases.order),
+    inventory: await ensure(servers.adminDatabaseUrl, databases.inventory),
   };
   const around: Surroundings = { databaseUrls, amqpUrl: servers.amqpUrl, chosen: options.env ?? {} };
   await startServices(supervisor, layout, around);

@@ -108,6 +108,7 @@ export async function createSupervisor(options: SupervisorOptions): Promise<Supe
       const one = supervise(plan, { logFolder, log, changed: (pid) => note(plan.name, pid, how) });
       processes.push(one);
       await one.start();
+      log(`${plan.name} is ready`);
       return one;
     },
     process(name) {

@@ -7,33 +7,13 @@ import { constants } from "node:os";
 import { findEnvoy } from "./envoy.ts";
 import { makeThrowAwayFolder } from "./folder.ts";
 import { findFreePorts } from "./ports.ts";
-import { describeFailure } from "./problem.ts";
+import { forever, runSupervised } from "./program.ts";
 import { startServers } from "./servers.ts";
-import { stoppedBySignal } from "./signals.ts";
-import { createSupervisor, type Supervisor } from "./supervisor.ts";
+import type { Supervisor } from "./supervisor.ts";
 
 const log = (line: string) => console.error(`stack: ${line}`);
 
-async function main(command: readonly string[]): Promise<number> {
-  const supervisor = await createSupervisor({ folder: makeThrowAwayFolder("test"), throwAway: true, log });
-  const stopped = stoppedBySignal(supervisor, log);
-  return await Promise.race([stopped, run(supervisor, command)]);
-}
-
-async function run(supervisor: Supervisor, command: readonly string[]): Promise<number> {
-  try {
-    const variables = await start(supervisor);
-    const status = await runCommand(supervisor, command, variables);
-    await supervisor.stop();
-    return status;
-  } catch (error) {
-    if (supervisor.isStopping()) return await new Promise(() => {});
-    await supervisor.stop();
-    throw error;
-  }
-}
-
-async function start(supervisor: Supervisor): Promise<Record<string, string>> {
+async function startTestServers(supervisor: Supervisor): Promise<Record<string, string>> {
   const envoyFound = findEnvoy(log);
   const [postgres = 0, amqp = 0, management = 0, distribution = 0, epmd = 0] = await findFreePorts(5);
   const serversStarted = startServers(supervisor, {
@@ -43,6 +23,7 @@ async function start(supervisor: Supervisor): Promise<Record<string, string>> {
     rabbitmqApiUrl: process.env["RABBITMQ_API_URL"],
     log,
   });
+  // Both are waited for, so that no installer is still at work when the failure of the other ends the stack.
   await Promise.allSettled([envoyFound, serversStarted]);
   const [binary, servers] = [await envoyFound, await serversStarted];
   return {
@@ -61,7 +42,7 @@ async function runCommand(
   if (program === undefined) {
     for (const [name, value] of Object.entries(variables)) console.log(`export ${name}=${value}`);
     log("both servers run until Ctrl-C");
-    return await new Promise(() => {});
+    return await forever();
   }
   const child = spawn(program, args, { stdio: "inherit", env: { ...process.env, ...variables } });
   supervisor.adopt("command", child);
@@ -71,11 +52,10 @@ async function runCommand(
   });
 }
 
-try {
-  const separator = process.argv.indexOf("--");
-  process.exitCode = await main(separator < 0 ? [] : process.argv.slice(separator + 1));
-} catch (error) {
-  console.error(describeFailure(error));
-  process.exitCode = 1;
-}
-process.exit();
+const separator = process.argv.indexOf("--");
+const command = separator < 0 ? [] : process.argv.slice(separator + 1);
+const folder = makeThrowAwayFolder("test");
+const endsBySignal = command.length === 0;
+await runSupervised({ folder, throwAway: true, endsBySignal, log }, async (supervisor) =>
+  runCommand(supervisor, command, await startTestServers(supervisor)),
+);
