@@ -17,7 +17,11 @@ type Outcome = { passed: boolean; output: string; tookMs: number };
 // The longest first, so that the short ones fill the gaps.
 const checks: Check[] = [
   { name: "house rules", command: "node", args: ["--test", "--test-reporter=dot", ...testsOfTools()] },
-  { name: "lint", command: "oxlint", args: ["--type-aware", "--report-unused-disable-directives"] },
+  {
+    name: "lint",
+    command: "oxlint",
+    args: ["--type-aware", "--report-unused-disable-directives", "--format=unix"],
+  },
   { name: "types", command: "tsc", args: ["--project", "."] },
   { name: "generated code", command: "node", args: ["tools/generate.ts", "--check"] },
   { name: "unused code", command: "knip", args: ["--no-progress"] },
