@@ -99,7 +99,7 @@ suite("a comment that runs past the line's end", () => {
   });
 
   test("is not one when it stands in a template", () => {
-    const text = `const a = \`\n// ${words}\n\`;\n`;
+    const text = `const a = \`\n// ${words}\n/** ${words} */\n\`;\n`;
     assert.equal(wrapped("a.ts", text), text);
   });
 });

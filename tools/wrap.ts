@@ -54,10 +54,15 @@ function isLong(line: string): boolean {
 
 // A long comment on one line, /** like this */, needs room for its stars.
 function opened(path: string, text: string): string {
-  if (!path.endsWith(".ts")) return text;
-  return text.replace(/^( *)\/\*\*? (.*) \*\/$/gm, (line: string, indent: string, words: string) =>
-    isLong(line) ? `${indent}/**\n${indent} * ${words}\n${indent} */` : line,
-  );
+  const file = sourceFile(path, text);
+  if (!path.endsWith(".ts") || !file.lines.some(isLong)) return text;
+  const isComment = commentLines(file);
+  const lines = file.lines.map((line, index) => {
+    const [indent, words] = /^( *)\/\*\*? (.*) \*\/$/.exec(line)?.slice(1) ?? [];
+    if (words === undefined || !isLong(line) || !isComment(index + 1)) return line;
+    return `${indent}/**\n${indent} * ${words}\n${indent} */`;
+  });
+  return `${lines.join("\n")}\n`;
 }
 
 function commentLines(file: SourceFile): (line: number) => boolean {
