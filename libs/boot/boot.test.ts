@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { pino } from "pino";
+import { createMetrics, readConfig, startLoop, startOpsServer } from "./index.ts";
+
+const log = pino({ level: "silent" });
+
+describe("the configuration", () => {
+  const spec = {
+    PORT: { about: "where it listens", pattern: /^\d+$/ },
+    LEVEL: { about: "how much it says", default: "info" },
+  };
+
+  test("is read with its defaults", () => {
+    assert.deepEqual(readConfig(spec, { PORT: "80" }), { PORT: "80", LEVEL: "info" });
+  });
+
+  test("that is wrong is refused with everything that is wrong", () => {
+    const other = { ...spec, NAME: { about: "who it is" } };
+    assert.throws(
+      () => readConfig(other, { PORT: "eighty" }),
+      /PORT=eighty .*where it listens[^]*NAME .*who it is/,
+    );
+  });
+});
+
+describe("a loop", () => {
+  test("goes on at once while there is more to do, and stops when asked, twice", async () => {
+    let rounds = 0;
+    let enough: () => void = () => {};
+    const done = new Promise<void>((resolve) => {
+      enough = resolve;
+    });
+    const loop = startLoop({
+      name: "test",
+      intervalMs: 60_000,
+      log,
+      work: async () => {
+        rounds += 1;
+        if (rounds === 5) enough();
+        return rounds < 5;
+      },
+    });
+    await done;
+    await Promise.all([loop.stop(), loop.stop()]);
+    assert.equal(rounds, 5);
+  });
+
+  test("survives a failed round", async () => {
+    let rounds = 0;
+    let again: () => void = () => {};
+    const recovered = new Promise<void>((resolve) => {
+      again = resolve;
+    });
+    const loop = startLoop({
+      name: "test",
+      intervalMs: 1,
+      log,
+      work: async () => {
+        rounds += 1;
+        if (rounds === 1) throw new Error("the database is gone");
+        again();
+        return false;
+      },
+    });
+    await recovered;
+    await loop.stop();
+    assert.ok(rounds >= 2);
+  });
+});
+
+test("the operations server tells life, readiness with its reasons, and metrics", async () => {
+  const parts = { database: "ok", broker: "ok" };
+  const metrics = createMetrics();
+  metrics.observeCall("Orders/Create", "OK", 12);
+  const ops = await startOpsServer({
+    address: "127.0.0.1:0",
+    readiness: async () => parts,
+    registry: metrics.registry,
+    log,
+  });
+  const get = async (path: string) => await fetch(`http://${ops.address}${path}`);
+  assert.equal((await get("/livez")).status, 200);
+  assert.equal((await get("/readyz")).status, 200);
+  parts.broker = "disconnected";
+  const unready = await get("/readyz");
+  assert.equal(unready.status, 503);
+  assert.deepEqual(await unready.json(), { status: "unavailable", database: "ok", broker: "disconnected" });
+  parts.broker = "ok";
+  ops.setStopping();
+  assert.equal((await get("/readyz")).status, 503);
+  assert.match(
+    await (await get("/metrics")).text(),
+    /rpc_calls_total\{rpc="Orders\/Create",outcome="OK"\} 1/,
+  );
+  assert.equal((await get("/elsewhere")).status, 404);
+  await ops.stop();
+});
