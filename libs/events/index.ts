@@ -1,5 +1,11 @@
 export { type Broker, type BrokerOptions, type BrokerState, connectBroker } from "./broker.ts";
 export { type ConsumerOptions, createConsumer, type EventHandler, on } from "./consumer.ts";
+export {
+  type DeadLetter,
+  type DeadLetterOptions,
+  type DeadLetters,
+  openDeadLetters,
+} from "./dead-letters.ts";
 export { ImpossibleMessage } from "./impossible.ts";
 export type { Loop } from "./loop.ts";
 export {
@@ -14,3 +20,4 @@ export { createEventMetrics, type EventMetrics } from "./metrics.ts";
 export { consumeNudges, type NudgeConsumerOptions } from "./nudges.ts";
 export { insertOutbox } from "./outbox.ts";
 export { createOutboxRelay, type OutboxRelay, type RelayOptions } from "./relay.ts";
+export { LOST_QUEUE } from "./topology.ts";

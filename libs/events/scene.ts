@@ -1,7 +1,8 @@
 import { join } from "node:path";
-import { type TestContext } from "node:test";
+import type { TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
+import { connect, type Options } from "amqplib";
 import pino from "pino";
 import { inTransaction, type Sql } from "#libs/db";
 import { createTestDatabase } from "#libs/testing";
@@ -15,6 +16,7 @@ import { insertOutbox } from "./outbox.ts";
 /** What the tests of this folder play in: a database with an outbox, and a virtual host of the broker. */
 export type Scene = {
   readonly sql: Sql;
+  readonly databaseUrl: string;
   readonly url: string;
   readonly broker: Broker;
   readonly log: pino.Logger;
@@ -40,7 +42,7 @@ export async function setScene(test: TestContext): Promise<Scene> {
     loops.push(loop);
     return loop;
   }
-  return { sql: database.sql, url: host.url, broker, log, running };
+  return { sql: database.sql, databaseUrl: database.url, url: host.url, broker, log, running };
 }
 
 const DEADLINE_MS = 20_000;
@@ -77,4 +79,27 @@ export async function commit(sql: Sql, messages: readonly OutboxMessage[]): Prom
 export async function outboxDepth(sql: Sql): Promise<number> {
   const [row] = await sql<{ depth: number }[]>`select count(*)::int as depth from outbox`;
   return row?.depth ?? 0;
+}
+
+/** Sends bytes to the broker past the outbox, as a stranger would. */
+export async function sendRaw(
+  url: string,
+  exchange: string,
+  routingKey: string,
+  body: Uint8Array,
+  properties: Options.Publish,
+): Promise<void> {
+  const connection = await connect(url);
+  const channel = await connection.createConfirmChannel();
+  channel.publish(exchange, routingKey, Buffer.from(body), properties);
+  await channel.waitForConfirms();
+  await connection.close();
+}
+
+/** Deletes a queue under everybody's feet. */
+export async function deleteQueue(url: string, queue: string): Promise<void> {
+  const connection = await connect(url);
+  const channel = await connection.createChannel();
+  await channel.deleteQueue(queue);
+  await connection.close();
 }

@@ -1,0 +1,267 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { create, createRegistry, toBinary } from "@bufbuild/protobuf";
+import { DomainError } from "#libs/reasons";
+import { file_holdfast_order_v1_events, OrderSettledSchema } from "#proto/holdfast/order/v1/events_pb.ts";
+import { createConsumer, type EventHandler, on } from "./consumer.ts";
+import { openDeadLetters } from "./dead-letters.ts";
+import { ImpossibleMessage } from "./impossible.ts";
+import type { MessageMeta } from "./message.ts";
+import { createOutboxRelay } from "./relay.ts";
+import { commit, deleteQueue, type Scene, sendRaw, setScene, settledOrders, until } from "./scene.ts";
+import { EVENTS_EXCHANGE } from "./topology.ts";
+
+const QUEUE = "holdfast.inventory.orders";
+const SETTLED = "holdfast.order.v1.OrderSettled";
+
+type Seen = { readonly orderId: string; readonly meta: MessageMeta; readonly atMs: number };
+
+// Notes each event that comes, and then does what the test wants.
+function noting(
+  seen: Seen[],
+  then: (orderId: string, meta: MessageMeta) => Promise<void> = async () => {},
+): EventHandler {
+  return on(OrderSettledSchema, async (event, meta) => {
+    seen.push({ orderId: event.orderId, meta, atMs: performance.now() });
+    await then(event.orderId, meta);
+  });
+}
+
+function consume(
+  scene: Scene,
+  handler: EventHandler,
+  options: { prefetch?: number; drainTimeoutMs?: number } = {},
+) {
+  const { broker, log, running } = scene;
+  return running(createConsumer({ broker, log, queue: QUEUE, handlers: [handler], ...options }));
+}
+
+async function isReady(scene: Scene): Promise<void> {
+  await until(() => scene.broker.state() === "connected");
+}
+
+function bodyOf(orderId: string): Uint8Array {
+  return toBinary(OrderSettledSchema, create(OrderSettledSchema, { orderId }));
+}
+
+async function deadLettersOf(scene: Scene) {
+  const registry = createRegistry(file_holdfast_order_v1_events);
+  const deadLetters = await openDeadLetters({ url: scene.url, registry });
+  scene.running({ stop: () => deadLetters.close() });
+  return deadLetters;
+}
+
+test("events that come twice and out of order each reach the handler, with an id to know them by", async (t) => {
+  const scene = await setScene(t);
+  const seen: Seen[] = [];
+  consume(scene, noting(seen));
+  await isReady(scene);
+  for (const orderId of ["third", "first", "second", "first"]) {
+    await sendRaw(scene.url, EVENTS_EXCHANGE, SETTLED, bodyOf(orderId), {
+      type: SETTLED,
+      messageId: `id-of-${orderId}`,
+      headers: { tenant: "demo" },
+    });
+  }
+  await until(() => seen.length === 4);
+  assert.deepEqual(
+    seen.map(({ orderId, meta }) => [orderId, meta.messageId]),
+    ["third", "first", "second", "first"].map((orderId) => [orderId, `id-of-${orderId}`]),
+  );
+});
+
+test("what cannot be handled is put aside at once with its reason, and does not block what is behind it", async (t) => {
+  const scene = await setScene(t);
+  const seen: Seen[] = [];
+  consume(
+    scene,
+    noting(seen, async (orderId) => {
+      if (orderId === "refused")
+        throw new ImpossibleMessage("RESERVATION_RELEASED", "it was given back before");
+    }),
+    { prefetch: 1 },
+  );
+  await isReady(scene);
+  const poison: [Uint8Array, string, Record<string, string>][] = [
+    [Buffer.from([0xff, 0xff, 0xff]), SETTLED, { tenant: "demo" }],
+    [bodyOf("unknown"), "holdfast.order.v1.OrderForgotten", { tenant: "demo" }],
+    [bodyOf("nobody's"), SETTLED, {}],
+    [bodyOf("refused"), SETTLED, { tenant: "demo" }],
+  ];
+  for (const [index, [body, type, headers]] of poison.entries()) {
+    await sendRaw(scene.url, "", QUEUE, body, { type, headers, messageId: `poison-${index}` });
+  }
+  await sendRaw(scene.url, "", QUEUE, bodyOf("good"), { type: SETTLED, headers: { tenant: "demo" } });
+  await until(() => seen.some(({ orderId }) => orderId === "good"));
+
+  const deadLetters = await deadLettersOf(scene);
+  await until(async () => (await deadLetters.count(QUEUE)) === poison.length);
+  const letters = await deadLetters.list(QUEUE);
+  assert.deepEqual(
+    letters.map(({ messageId, reason, queue }) => [messageId, reason, queue]),
+    [
+      ["poison-0", "UNDECODABLE", QUEUE],
+      ["poison-1", "UNKNOWN_TYPE", QUEUE],
+      ["poison-2", "TENANT_MISSING", QUEUE],
+      ["poison-3", "RESERVATION_RELEASED", QUEUE],
+    ],
+  );
+  const refused = await deadLetters.show(QUEUE, "poison-3");
+  assert.deepEqual(refused?.body, { orderId: "refused" });
+  assert.equal(refused?.detail, "it was given back before");
+  assert.equal(refused?.tenant, "demo");
+  assert.ok(refused?.deadTime && Math.abs(refused.deadTime.getTime() - Date.now()) < 60_000);
+  assert.equal((await deadLetters.show(QUEUE, "poison-0"))?.body, undefined);
+  assert.equal(await deadLetters.show(QUEUE, "never-sent"), undefined);
+
+  assert.equal((await deadLetters.drop(QUEUE, "poison-0"))?.messageId, "poison-0");
+  assert.equal(await deadLetters.drop(QUEUE, "poison-0"), undefined);
+  assert.equal(await deadLetters.count(QUEUE), poison.length - 1);
+});
+
+test("a failure is tried again after a pause, and once the retries are used up the message is put aside", async (t) => {
+  const scene = await setScene(t);
+  const seen: Seen[] = [];
+  let failing = true;
+  consume(
+    scene,
+    noting(seen, async (orderId, meta) => {
+      if (orderId === "unlucky" && meta.retries === 0) throw new Error("a passing fault");
+      if (orderId === "stubborn" && failing) throw new Error("a lasting fault");
+    }),
+  );
+  await isReady(scene);
+  const properties = { type: SETTLED, messageId: "the-id", correlationId: "request-1" };
+  await sendRaw(scene.url, "", QUEUE, bodyOf("unlucky"), { ...properties, headers: { tenant: "demo" } });
+  await until(() => seen.length === 2);
+  const [first, second] = seen;
+  assert.deepEqual({ ...second?.meta, retries: 0 }, first?.meta);
+  assert.equal(second?.meta.retries, 1);
+  const pauseMs = (second?.atMs ?? 0) - (first?.atMs ?? 0);
+  assert.ok(pauseMs >= 990 && pauseMs < 3_000, `it came again after ${pauseMs} ms`);
+
+  // The last of its retries fails too.
+  await sendRaw(scene.url, "", QUEUE, bodyOf("stubborn"), {
+    ...properties,
+    headers: { tenant: "demo", retries: 10 },
+  });
+  const deadLetters = await deadLettersOf(scene);
+  await until(async () => (await deadLetters.count(QUEUE)) === 1);
+  const [letter] = await deadLetters.list(QUEUE);
+  assert.equal(letter?.reason, "RETRIES_USED_UP");
+  assert.equal(letter?.detail, "a lasting fault");
+
+  failing = false;
+  seen.length = 0;
+  assert.equal(await deadLetters.replay(QUEUE, "the-id"), true);
+  assert.equal(await deadLetters.replay(QUEUE, "the-id"), false);
+  await until(() => seen.length === 1);
+  assert.deepEqual({ ...seen[0]?.meta, time: undefined }, { ...first?.meta, time: undefined });
+  assert.equal(await deadLetters.count(QUEUE), 0);
+});
+
+test("all dead letters are replayed once, also those that die again", async (t) => {
+  const scene = await setScene(t);
+  const seen: Seen[] = [];
+  consume(
+    scene,
+    noting(seen, async () => {
+      throw new ImpossibleMessage("STILL_IMPOSSIBLE", "as before");
+    }),
+  );
+  await isReady(scene);
+  for (let index = 0; index < 5; index += 1) {
+    await sendRaw(scene.url, "", QUEUE, bodyOf(`${index}`), { type: SETTLED, headers: { tenant: "demo" } });
+  }
+  const deadLetters = await deadLettersOf(scene);
+  await until(async () => (await deadLetters.count(QUEUE)) === 5);
+  assert.equal(await deadLetters.replayAll(QUEUE), 5);
+  await until(async () => seen.length === 10 && (await deadLetters.count(QUEUE)) === 5);
+  assert.equal(await deadLetters.count("holdfast.never.made"), 0);
+});
+
+test("while a dependency is away its messages wait without being counted", async (t) => {
+  const scene = await setScene(t);
+  const seen: Seen[] = [];
+  let away = true;
+  consume(
+    scene,
+    noting(seen, async () => {
+      if (away) throw new DomainError("DEPENDENCY_UNAVAILABLE", "the database does not answer");
+    }),
+  );
+  await isReady(scene);
+  await sendRaw(scene.url, "", QUEUE, bodyOf("patient"), { type: SETTLED, headers: { tenant: "demo" } });
+  await until(() => seen.length === 1);
+  away = false;
+  await until(() => seen.length === 2);
+  assert.equal(seen[1]?.meta.retries, 0);
+});
+
+test("as many events as the prefetch allows are handled side by side", async (t) => {
+  const scene = await setScene(t);
+  const { sql, broker, log, running } = scene;
+  let atOnce = 0;
+  let most = 0;
+  let handled = 0;
+  consume(
+    scene,
+    on(OrderSettledSchema, async () => {
+      atOnce += 1;
+      most = Math.max(most, atOnce);
+      await until(() => most >= 64);
+      atOnce -= 1;
+      handled += 1;
+    }),
+    { prefetch: 64 },
+  );
+  const relay = running(createOutboxRelay({ sql, broker, log }));
+  await isReady(scene);
+  const messages = settledOrders(200);
+  await commit(sql, messages);
+  relay.publish(messages);
+  await until(() => handled === 200);
+  assert.equal(most, 64);
+});
+
+test("a stop lets the handlers finish, and what they did not finish in time goes back", async (t) => {
+  const scene = await setScene(t);
+  const started = Promise.withResolvers<void>();
+  const slow = Promise.withResolvers<void>();
+  const seen: Seen[] = [];
+  const consumer = consume(
+    scene,
+    noting(seen, async (orderId) => {
+      if (orderId !== "slow") return;
+      started.resolve();
+      await slow.promise;
+    }),
+    { drainTimeoutMs: 200 },
+  );
+  await isReady(scene);
+  await sendRaw(scene.url, "", QUEUE, bodyOf("quick"), { type: SETTLED, headers: { tenant: "demo" } });
+  await sendRaw(scene.url, "", QUEUE, bodyOf("slow"), { type: SETTLED, headers: { tenant: "demo" } });
+  await started.promise;
+  await Promise.all([consumer.stop(), consumer.stop()]);
+
+  const seenLater: Seen[] = [];
+  consume(scene, noting(seenLater));
+  await until(() => seenLater.length === 1);
+  slow.resolve();
+  assert.deepEqual(
+    seenLater.map(({ orderId }) => orderId),
+    ["slow"],
+  );
+});
+
+test("a consumer whose queue is deleted makes it again and goes on", async (t) => {
+  const scene = await setScene(t);
+  const seen: Seen[] = [];
+  consume(scene, noting(seen));
+  await isReady(scene);
+  await deleteQueue(scene.url, QUEUE);
+  const { sql, broker, log, running } = scene;
+  running(createOutboxRelay({ sql, broker, log }));
+  await commit(sql, settledOrders(1));
+  await until(() => seen.length === 1);
+});
