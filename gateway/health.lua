@@ -1,13 +1,13 @@
--- Health, seen from outside. A caller may ask for the gateway as a whole (GET /healthz, or grpc.health.v1.Health with an
--- empty name) or for one service (the same RPC with the service's name). The gateway has no state of its own to tell:
--- it asks the services, or lets the right one answer in whatever protocol the question came in.
+-- Health, seen from outside. A caller may ask for the gateway as a whole (GET /healthz, or the gRPC health
+-- check with an empty name) or for one service (the same check with its name). The gateway has no state of
+-- its own to tell: it asks the services, or lets the right one answer in the protocol of the question.
 
 local CLUSTER_OF_SERVICE = {
   ["holdfast.order.v1.OrderService"] = "order",
   ["holdfast.inventory.v1.InventoryService"] = "inventory",
 }
 
--- Both are asked one after the other, so that a gateway whose services all hang still answers a probe within 2 s.
+-- One is asked after the other: when both hang, a probe is still answered within 2 s.
 local CHECK_TIMEOUT_MS = 1000
 
 -- SERVING, NOT_SERVING, or UNREACHABLE when there is no answer that says either.
@@ -43,7 +43,7 @@ local function answer_healthz(handle)
   )
 end
 
--- The name in a binary HealthCheckRequest: field 1, whose length is one byte for every name that is known here.
+-- The name in a binary HealthCheckRequest: field 1, whose length is one byte for every name that matters.
 local function name_in_message(message)
   if #message == 0 then
     return ""
@@ -73,8 +73,8 @@ local function requested_name(handle)
   return name_in_message(body)
 end
 
--- The service that is to answer. For the gateway as a whole it is the one that is not serving, if there is one: its own
--- answer (or its absence) is then the gateway's.
+-- The service that is to answer. For the gateway as a whole it is the one that does not serve, if there is
+-- one: its own answer (or its absence) is then the gateway's.
 local function cluster_to_ask(handle, path, name)
   if name ~= "" then
     return CLUSTER_OF_SERVICE[name] or "order"

@@ -27,7 +27,7 @@ type Bootstrap = {
   static_resources: { listeners: { name: string; address: Address }[]; clusters: Cluster[] };
 };
 
-/** Writes the gateway's configuration, with these addresses, and its descriptor; returns the configuration's path. */
+/** Writes the gateway's configuration with these addresses, and its descriptor; returns the former's path. */
 export async function renderGateway(addresses: GatewayAddresses): Promise<string> {
   const folder = resolve(addresses.folder);
   await mkdir(folder, { recursive: true });
@@ -51,7 +51,7 @@ export async function renderGateway(addresses: GatewayAddresses): Promise<string
   const path = join(folder, "envoy.json");
   await writeFile(
     path,
-    JSON.stringify(bootstrap, (_key, value) => files.get(value) ?? value, 1),
+    JSON.stringify(bootstrap, (_key, value: unknown) => (isString(value) && files.get(value)) || value, 1),
   );
   return path;
 }
@@ -64,7 +64,19 @@ export async function buildDescriptor(path: string): Promise<void> {
 
 async function readBootstrap(): Promise<Bootstrap> {
   // Anchors are used many times; the parser's limit is meant for files of strangers.
-  return parse(await readFile(join(gatewayFolder, "envoy.yaml"), "utf8"), { maxAliasCount: -1 });
+  const text = await readFile(join(gatewayFolder, "envoy.yaml"), "utf8");
+  const bootstrap: unknown = parse(text, { maxAliasCount: -1 });
+  if (!isBootstrap(bootstrap)) throw new Error("envoy.yaml has no admin or no static_resources");
+  return bootstrap;
+}
+
+// The rest of its shape is Envoy's to judge.
+function isBootstrap(value: unknown): value is Bootstrap {
+  return typeof value === "object" && value !== null && "admin" in value && "static_resources" in value;
+}
+
+function isString(value: unknown): value is string {
+  return typeof value === "string";
 }
 
 function addressOf(hostAndPort: string): Address {

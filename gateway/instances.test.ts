@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
+import {
+  freePort,
+  type StandIn,
+  startStandIn,
+  startTestGateway,
+  type TestGateway,
+  waitUntil,
+} from "./testing.ts";
+
+const CALLERS = 8;
+/** Between two calls of one caller. */
+const CALL_PAUSE_MS = 5;
+/** Longer than two health checks a second apart. */
+const NOTICE_MS = 2_500;
+
+async function withInstances(
+  first: StandIn,
+  second: string,
+  body: (gateway: TestGateway) => Promise<void>,
+): Promise<void> {
+  const gateway = await startTestGateway({ order: [first.address, second] });
+  try {
+    await body(gateway);
+  } finally {
+    await gateway.stop();
+    await first.stop();
+  }
+}
+
+async function settle(gateway: TestGateway): Promise<number> {
+  const path = "/v1/orders/2a0b6a0e-7e57-4d3b-9d6f-0c4c5a4a1b11:settle";
+  const response = await fetch(`${gateway.url}${path}`, { method: "POST", body: "{}" });
+  await response.text();
+  return response.status;
+}
+
+describe("of two instances", () => {
+  test("one that is not there costs no call, and no write is sent twice", async () => {
+    const first = await startStandIn([OrderService]);
+    await withInstances(first, `127.0.0.1:${await freePort()}`, async (gateway) => {
+      const statuses = await Promise.all(Array.from({ length: 40 }, () => settle(gateway)));
+      assert.deepEqual(new Set(statuses), new Set([200]));
+      assert.equal(first.calls.length, 40);
+    });
+  });
+
+  test("one that is stopped in good order costs no call, though writes go on all the time", async () => {
+    const first = await startStandIn([OrderService]);
+    const second = await startStandIn([OrderService]);
+    await withInstances(first, second.address, async (gateway) => {
+      await waitUntil(async () => {
+        await settle(gateway);
+        return first.calls.length > 0 && second.calls.length > 0;
+      }, "both instances are called");
+      const statuses = new Map<number, number>();
+      let stopping = true;
+      const callers = Array.from({ length: CALLERS }, async () => {
+        while (stopping) {
+          const status = await settle(gateway);
+          statuses.set(status, (statuses.get(status) ?? 0) + 1);
+          await pause(CALL_PAUSE_MS);
+        }
+      });
+      await second.server.stop({ noticeMs: NOTICE_MS, drainTimeoutMs: 1_000 });
+      const atTheEnd = second.calls.length;
+      await waitUntil(async () => first.calls.length > atTheEnd, "the other goes on");
+      stopping = false;
+      await Promise.all(callers);
+      assert.deepEqual([...statuses.keys()], [200]);
+      assert.equal(second.calls.length, atTheEnd);
+    });
+  });
+});
