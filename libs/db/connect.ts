@@ -14,6 +14,8 @@ export type ConnectOptions = {
   readonly max?: number;
   /** After this time Postgres ends a statement. */
   readonly statementTimeoutMs?: number;
+  /** Further settings of each connection, by the server's names for them. */
+  readonly settings?: Readonly<Record<string, string>>;
 };
 
 /**
@@ -46,6 +48,7 @@ export function connect(options: ConnectOptions): Sql {
     types: { bigint: postgres.BigInt },
     onnotice: () => {},
     connection: {
+      ...options.settings,
       application_name: options.name,
       TimeZone: "UTC",
       statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,

@@ -1,0 +1,76 @@
+/** Ends reservations, or gives them more time. */
+import { type Book, move, put } from "./book.ts";
+import type { EndCall, ExtendCall, StockResult } from "./calls.ts";
+import {
+  endedError,
+  isDue,
+  ownerOfOrder,
+  type Party,
+  type Reservation,
+  reservationNotFound,
+  transit,
+} from "./reservation.ts";
+
+/** Commits, releases or expires for one call, or throws why not. */
+export function end(book: Book, call: EndCall): StockResult {
+  const found = book.reservations.get(call.reservationId)?.after;
+  if (!found) {
+    if (call.kind !== "release" || call.party !== "order") throw reservationNotFound(call.reservationId);
+    return buryUnseen(book, call.reservationId);
+  }
+  const current = call.kind === "expire" ? found : expireIfDue(book, found, call.party);
+  const reservation = transit(current, call.kind, call.party, book.now);
+  if (reservation === current) return { kind: "reservation", reservation, changed: false };
+  finish(book, reservation);
+  return { kind: "reservation", reservation, changed: true };
+}
+
+/** Gives a live reservation more time, or throws why not. */
+export function extend(book: Book, call: ExtendCall): StockResult {
+  const found = book.reservations.get(call.reservationId)?.after;
+  if (!found) throw reservationNotFound(call.reservationId);
+  const current = expireIfDue(book, found, "caller");
+  const reservation = transit(current, "extend", "caller", book.now, book.now + call.ttlMs);
+  put(book, reservation);
+  return { kind: "reservation", reservation, changed: true };
+}
+
+// A release that comes before its reservation leaves a tombstone, so that a late create takes nothing.
+function buryUnseen(book: Book, reservationId: string): StockResult {
+  const reservation: Reservation = {
+    reservationId,
+    state: "RELEASED",
+    owner: ownerOfOrder(reservationId),
+    lines: [],
+    createTime: book.now,
+    endTime: book.now,
+  };
+  put(book, reservation);
+  return { kind: "reservation", reservation, changed: true };
+}
+
+// Whoever touches a reservation whose time has run out finds it expired, whether or not anybody had swept it.
+function expireIfDue(book: Book, reservation: Reservation, party: Party): Reservation {
+  if (party !== "caller" || !isDue(reservation, book.now)) return reservation;
+  const expired = transit(reservation, "expire", "time", book.now);
+  finish(book, expired);
+  throw endedError(expired);
+}
+
+// Gives back what was promised, or makes it final.
+function finish(book: Book, reservation: Reservation): void {
+  const cause = reservation.reservationId;
+  for (const { quantity, ...place } of reservation.lines) {
+    const given = { reservedDelta: -quantity, cause };
+    if (reservation.state === "COMMITTED")
+      move(book, place, { type: "COMMIT", onHandDelta: -quantity, ...given });
+    else
+      move(book, place, {
+        type: reservation.state === "EXPIRED" ? "EXPIRE" : "RELEASE",
+        onHandDelta: 0,
+        ...given,
+      });
+  }
+  put(book, reservation);
+  if (reservation.state === "EXPIRED") book.events.push({ type: "ReservationExpired", reservation });
+}

@@ -1,0 +1,39 @@
+import type { Sql, Tx } from "#libs/db";
+import { type Absence, type Place, placeKey } from "../domain/stock.ts";
+import { namesArray } from "./arrays.ts";
+
+type AbsenceRow = {
+  readonly sku: string;
+  readonly location_id: string;
+  readonly item_state: string | null;
+  readonly has_location: boolean;
+};
+
+/** Why places have no level, by placeKey: read only for those that were not found, so that it costs the others nothing. */
+export async function readAbsences(
+  sql: Sql | Tx,
+  tenant: string,
+  places: readonly Place[],
+): Promise<Map<string, Absence>> {
+  if (places.length === 0) return new Map();
+  const rows = await sql<AbsenceRow[]>`
+    select
+      place.sku,
+      place.location_id,
+      items.state as item_state,
+      locations.location_id is not null as has_location
+    from unnest(
+      ${namesArray(places.map((place) => place.sku))}::text[],
+      ${namesArray(places.map((place) => place.locationId))}::text[]
+    ) as place (sku, location_id)
+    left join items on items.tenant_id = ${tenant} and items.sku = place.sku
+    left join locations on locations.tenant_id = ${tenant} and locations.location_id = place.location_id`;
+  return new Map(
+    rows.map((row) => [placeKey({ sku: row.sku, locationId: row.location_id }), absenceFrom(row)]),
+  );
+}
+
+function absenceFrom(row: AbsenceRow): Absence {
+  if (row.item_state === null) return { absent: "ITEM", archived: false };
+  return { absent: row.has_location ? "LEVEL" : "LOCATION", archived: row.item_state === "ARCHIVED" };
+}
