@@ -75,3 +75,35 @@ describe("of two instances", () => {
     });
   });
 });
+
+test("a gateway that drains answers what it has begun and sends its callers away", async () => {
+  const gateway = await startTestGateway();
+  try {
+    let begun = () => {};
+    let goOn = () => {};
+    const isBegun = new Promise<void>((resolve) => {
+      begun = resolve;
+    });
+    const mayGoOn = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    gateway.order.answer(OrderService.method.settleOrder, async () => {
+      begun();
+      await mayGoOn;
+      return {};
+    });
+    const call = fetch(`${gateway.url}/v1/orders/2a0b6a0e-7e57-4d3b-9d6f-0c4c5a4a1b11:settle`, {
+      method: "POST",
+    });
+    await isBegun;
+    for (const command of ["/healthcheck/fail", "/drain_listeners?graceful&skip_exit"]) {
+      assert.equal((await fetch(`${gateway.adminUrl}${command}`, { method: "POST" })).status, 200);
+    }
+    goOn();
+    const response = await call;
+    assert.equal(response.status, 200);
+    assert.equal(response.headers.get("connection"), "close");
+  } finally {
+    await gateway.stop();
+  }
+});

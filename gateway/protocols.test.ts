@@ -102,6 +102,20 @@ describe("each protocol", () => {
     });
   }
 
+  test("gRPC-Web as text reaches a service", async () => {
+    const type = "application/grpc-web-text";
+    const response = await fetch(`${gateway.url}/holdfast.inventory.v1.InventoryService/ListItems`, {
+      method: "POST",
+      headers: { "content-type": type, accept: type, "x-grpc-web": "1" },
+      body: Buffer.alloc(5).toString("base64"),
+    });
+    assert.match(response.headers.get("content-type") ?? "", /^application\/grpc-web-text/);
+    const frames = (await response.text())
+      .match(/[^=]+=*/g)
+      ?.map((part) => Buffer.from(part, "base64").toString());
+    assert.match(frames?.join("") ?? "", /grpc-status:\s*0/);
+  });
+
   test("JSON carries an error as google.rpc.Status with its details", async () => {
     const { response, body } = await getJson("/v1/orders", {
       method: "POST",
