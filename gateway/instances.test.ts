@@ -76,6 +76,23 @@ describe("of two instances", () => {
   });
 });
 
+test("the only instance is called again as soon as it is back", async () => {
+  const gateway = await startTestGateway();
+  const { address } = gateway.order;
+  try {
+    assert.equal(await settle(gateway), 200);
+    await gateway.order.stop();
+    // More than enough failures for the instance to be put aside.
+    const statuses = await Promise.all(Array.from({ length: 10 }, () => settle(gateway)));
+    assert.deepEqual(new Set(statuses), new Set([503]));
+    const again = await startStandIn([OrderService], address);
+    assert.equal(await settle(gateway), 200);
+    await again.stop();
+  } finally {
+    await gateway.stop();
+  }
+});
+
 test("a gateway that drains answers what it has begun and sends its callers away", async () => {
   const gateway = await startTestGateway();
   try {
