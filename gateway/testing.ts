@@ -129,8 +129,9 @@ function startEnvoy(binary: string, config: string): ChildProcess {
     ["-c", config, "--disable-hot-restart", "--concurrency", "1", "--log-level", "error"],
     { stdio: ["ignore", "ignore", "inherit"] },
   );
-  // It must not outlive a test that dies.
+  // It must not outlive a test that dies; a signal alone would end this process without its exit handlers.
   process.once("exit", () => envoy.kill("SIGKILL"));
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
   return envoy;
 }
 
