@@ -1,0 +1,165 @@
+/** The way of an order from a request to PENDING or REJECTED: a transaction, a call to Inventory, a transaction. */
+import { createBatcher, type Outcome } from "#libs/batch";
+import { inTransaction, isBadData, type Sql } from "#libs/db";
+import { DomainError } from "#libs/reasons";
+import type { Announcer } from "../announcer.ts";
+import { limits } from "../domain/limits.ts";
+import type { Draft, Order } from "../domain/order.ts";
+import { type Reserved, verdictOf, verdictOfFailure } from "../domain/reservation.ts";
+import type { OrderToReserve, ReserveOrders } from "../inventory.ts";
+import type { OrderMetrics } from "../metrics.ts";
+import type { RequestKey } from "../store/requests.ts";
+import { answerOf, type Finished, type FinishingCall, finishPlacements } from "./finishing.ts";
+import { type Opened, type OpeningCall, openPlacements } from "./opening.ts";
+
+export type PlacementParts = {
+  readonly sql: Sql;
+  readonly reserveOrders: ReserveOrders;
+  readonly announcer: Announcer;
+  readonly metrics: OrderMetrics;
+};
+
+/** A call that wants an order placed. */
+export type PlacementCall = {
+  readonly tenant: string;
+  readonly draft: Draft;
+  readonly ttlMs: number;
+  readonly request: RequestKey | undefined;
+  readonly correlationId: string;
+  readonly isAbandoned: () => boolean;
+};
+
+export type Placement = {
+  /** Places the order, goes on with it, or finds it placed; throws what the caller is to be told. */
+  place(call: PlacementCall): Promise<Finished>;
+  /** Resolves when all accepted calls are answered. */
+  stop(): Promise<void>;
+};
+
+/** Calls to Inventory at once: one that hangs leaves the others a way. */
+const RESERVE_LANES = 4;
+const OVERLOAD_RETRY_MS = 250;
+
+/** Makes the placement of a process. Each of its three steps gathers what waits while the one before it is under way. */
+export function createPlacement({ sql, reserveOrders, announcer, metrics }: PlacementParts): Placement {
+  const common = { maxBatch: limits.batchCalls, maxWaiting: limits.waitingCalls };
+  const opening = createBatcher<OpeningCall, Opened>({
+    ...common,
+    name: "order-opening",
+    splitsOn: isBadData,
+    observe: metrics.observeBatch("opening"),
+    execute: async (calls, tenant) => {
+      const outcomes = await inTransaction(sql, (tx) => openPlacements(tx, tenant, calls));
+      metrics.countOrders("RESERVING", outcomes.filter(isNew).length);
+      return outcomes;
+    },
+  });
+  const reserving = createBatcher<OrderToReserve, Reserved>({
+    ...common,
+    name: "order-reserving",
+    lanes: RESERVE_LANES,
+    splitsOn: () => false,
+    observe: metrics.observeBatch("reserving"),
+    execute: async (orders, tenant) =>
+      (await reserveOrders(tenant, orders)).map((value) => ({ ok: true, value })),
+  });
+  const finishing = createBatcher<FinishingCall, Finished>({
+    ...common,
+    name: "order-finishing",
+    splitsOn: isBadData,
+    observe: metrics.observeBatch("finishing"),
+    execute: async (calls, tenant) => {
+      const batch = await inTransaction(sql, (tx) => finishPlacements(tx, tenant, calls, announcer));
+      announcer.send(batch.announcement);
+      for (const { order } of batch.changes) metrics.countOrders(order.state, 1);
+      return batch.outcomes;
+    },
+  });
+
+  // One round; undefined if a repetition of the call took the order back meanwhile.
+  async function placeOnce(call: PlacementCall): Promise<Finished | undefined> {
+    const { tenant, draft, request, isAbandoned } = call;
+    const opened = await opening.submit({ draft, request }, { key: tenant, isAbandoned });
+    if (opened.kind === "gone") return undefined;
+    if (opened.kind === "reserving") return await finish(call, opened.order);
+    const outcome = answerOf(opened.order, opened.now);
+    if (!outcome.ok) throw outcome.error;
+    return outcome.value;
+  }
+
+  // From here on the order is there and goes its way to the end, also if its caller has gone.
+  async function finish(call: PlacementCall, order: Order): Promise<Finished> {
+    const { tenant, ttlMs, request, correlationId } = call;
+    const { orderId, lines } = order;
+    const verdict = await reserving
+      .submit({ orderId, lines, requestId: correlationId }, { key: tenant })
+      .then((reserved) => verdictOf(orderId, reserved), verdictOfFailure);
+    const requestId = request?.requestId;
+    return await finishing.submit({ order, ttlMs, verdict, requestId, correlationId }, { key: tenant });
+  }
+
+  async function placeInRounds(call: PlacementCall): Promise<Finished> {
+    for (let round = 1; round <= limits.placingRounds; round += 1) {
+      const placed = await placeOnce(call);
+      if (placed) return placed;
+    }
+    throw new DomainError("CONFLICT", "repetitions of this request collided: send it again in a moment", {
+      retryAfterMs: OVERLOAD_RETRY_MS,
+    });
+  }
+
+  const underWay = new Set<Promise<Finished>>();
+  const turns = new Map<string, Promise<Finished>>();
+
+  async function place(call: PlacementCall): Promise<Finished> {
+    // Counted over all three steps, so that none of them ever refuses an order that the first has written.
+    if (underWay.size >= limits.waitingCalls) throw overloaded();
+    const key = call.request && `${call.tenant} ${call.request.requestId}`;
+    const work = key === undefined ? placeInRounds(call) : inTurn(turns, key, () => placeInRounds(call));
+    underWay.add(work);
+    try {
+      return await work;
+    } finally {
+      underWay.delete(work);
+    }
+  }
+
+  return {
+    place,
+    stop: async () => {
+      await Promise.allSettled(underWay);
+      await Promise.all([opening.stop(), reserving.stop(), finishing.stop()]);
+    },
+  };
+}
+
+function isNew(outcome: Outcome<Opened>): boolean {
+  return outcome.ok && outcome.value.kind === "reserving" && outcome.value.isNew;
+}
+
+/** Runs the works of one key one after the other, so that repetitions in one process never race. */
+async function inTurn<Result>(
+  turns: Map<string, Promise<Result>>,
+  key: string,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const before = turns.get(key);
+  const turn = before ? before.then(work, work) : work();
+  turns.set(key, turn);
+  try {
+    return await turn;
+  } finally {
+    if (turns.get(key) === turn) turns.delete(key);
+  }
+}
+
+function overloaded(): DomainError {
+  return new DomainError(
+    "OVERLOADED",
+    `${limits.waitingCalls} orders are being placed: come back in a moment`,
+    {
+      metadata: { queue: "orders" },
+      retryAfterMs: OVERLOAD_RETRY_MS,
+    },
+  );
+}

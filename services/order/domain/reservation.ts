@@ -1,0 +1,90 @@
+/** What Inventory says of an order's stock, and what the order makes of it. */
+import { codeOfReason, DomainError, type Reason, type Shortage, unreachable } from "#libs/reasons";
+import { type Rejection, shortageOf } from "./order.ts";
+
+/** Why Inventory refused an order. */
+export type Refusal = {
+  readonly reason: string;
+  readonly message: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly shortages: readonly Shortage[];
+  /** The field of the order to blame, such as `lines[2].sku`; empty if there is none. */
+  readonly field: string;
+};
+
+/** What became of an order's reservation: made (or made before), released before it came, or refused. */
+export type Reserved =
+  | { readonly state: "RESERVED" }
+  | { readonly state: "RELEASED" }
+  | { readonly state: "REFUSED"; readonly refusal: Refusal };
+
+/** What is to become of a RESERVING order. */
+export type Verdict =
+  /** It has its stock. */
+  | { readonly kind: "confirm" }
+  /** It stays, without stock. */
+  | { readonly kind: "reject"; readonly rejection: Rejection }
+  /** Its reservation was released before it was made: it had been given up. */
+  | { readonly kind: "abandon" }
+  /** It was asked for wrongly or at a bad moment, and nothing of it stays. */
+  | { readonly kind: "takeBack"; readonly error: DomainError };
+
+/** Decides what becomes of an order by what Inventory said; throws if Inventory does not know what became of its stock. */
+export function verdictOf(orderId: string, reserved: Reserved): Verdict {
+  switch (reserved.state) {
+    case "RESERVED":
+      return { kind: "confirm" };
+    case "RELEASED":
+      return { kind: "abandon" };
+    case "REFUSED":
+      return verdictOfRefusal(orderId, reserved.refusal);
+    default:
+      return unreachable(reserved);
+  }
+}
+
+function verdictOfRefusal(orderId: string, refusal: Refusal): Verdict {
+  const { reason, message, metadata, shortages } = refusal;
+  const fields = refusal.field === "" ? [] : [{ field: refusal.field, description: message }];
+  switch (reason) {
+    case "INSUFFICIENT_STOCK":
+      return { kind: "reject", rejection: shortageOf(orderId, shortages) };
+    case "ITEM_ARCHIVED":
+      return { kind: "reject", rejection: { reason, message, metadata, fields, shortages } };
+    case "RESERVATION_EXISTS":
+      return { kind: "takeBack", error: orderIdTaken(orderId) };
+    default: {
+      const known = isReason(reason) ? reason : "INTERNAL_ERROR";
+      const error = new DomainError(known, message, { metadata, fields, shortages });
+      if (isUndecided(error)) throw error;
+      return { kind: "takeBack", error };
+    }
+  }
+}
+
+/** What becomes of an order whose call failed as a whole; throws the failure if nobody knows what became of its stock. */
+export function verdictOfFailure(error: unknown): Verdict {
+  if (error instanceof DomainError && !isUndecided(error)) return { kind: "takeBack", error };
+  throw error;
+}
+
+/** The refusal of an id that another order, or a reservation, has. */
+export function orderIdTaken(orderId: string): DomainError {
+  const description = "is taken by another request: leave it empty, or send another UUID";
+  return new DomainError("ORDER_EXISTS", `order_id: ${description}`, {
+    metadata: { order_id: orderId },
+    fields: [{ field: "order_id", description }],
+  });
+}
+
+// The call may have taken effect or may take it yet, so the order stays for a repetition or for the recovery.
+function isUndecided(error: DomainError): boolean {
+  const code = codeOfReason[error.reason];
+  return (
+    code === "UNAVAILABLE" || code === "DEADLINE_EXCEEDED" || code === "CANCELLED" || code === "INTERNAL"
+  );
+}
+
+function isReason(name: string): name is Reason {
+  return Object.hasOwn(codeOfReason, name);
+}

@@ -1,0 +1,87 @@
+import { inTransaction, type Sql } from "#libs/db";
+import type { Announcer } from "./announcer.ts";
+import { limits } from "./domain/limits.ts";
+import type { Actor } from "./domain/order.ts";
+import type { ExpiryTrigger, OrderMetrics } from "./metrics.ts";
+import {
+  abandonOrders,
+  expireOrders,
+  tenantsWithOldReserving,
+  tenantsWithOverdueOrders,
+} from "./store/expiry.ts";
+
+export type ExpiryParts = {
+  readonly sql: Sql;
+  readonly announcer: Announcer;
+  readonly metrics: OrderMetrics;
+};
+
+/** What time does to orders. */
+export type Expiry = {
+  /** Expires what is due of a tenant, however much it is. */
+  expireDue(tenant: string): Promise<void>;
+  /** Expires what is overdue of every tenant: what the nudges have missed. */
+  sweep(): Promise<void>;
+  /** Gives up orders that have been RESERVING for longer than `ageMs`, and the stock that they may have. */
+  recover(ageMs: number): Promise<void>;
+};
+
+/** Makes the expiry of a process. Several of them, of one process or of many, share the work. */
+export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
+  // Nudges that come together, after an absence of the broker, take turns: the first does the work of all.
+  let last: Promise<void> = Promise.resolve();
+
+  async function expireAll(tenant: string, actor: Actor & ExpiryTrigger, overdueMs: number): Promise<void> {
+    let fromTime = 0;
+    for (;;) {
+      const window = { fromTime, overdueMs, limit: limits.expiryBatch };
+      const { expired, announcement } = await inTransaction(sql, async (tx) => {
+        const expired = await expireOrders(tx, tenant, window, actor);
+        const news = expired.map(({ orderId, expireTime, endTime }) => ({
+          event: { type: "OrderExpired", orderId, expireTime, time: endTime } as const,
+        }));
+        return { expired, announcement: await announcer.write(tx, tenant, news) };
+      });
+      announcer.send(announcement);
+      metrics.countOrders("EXPIRED", expired.length);
+      metrics.countExpiries(
+        actor,
+        expired.map(({ expireTime, endTime }) => endTime - expireTime),
+      );
+      if (expired.length < limits.expiryBatch) return;
+      // What lies before is done or locked by others; looking at it again would make a long queue slow.
+      fromTime = expired.reduce((latest, { expireTime }) => Math.max(latest, expireTime), fromTime);
+    }
+  }
+
+  async function abandonAll(tenant: string, ageMs: number): Promise<void> {
+    for (;;) {
+      const { abandoned, announcement } = await inTransaction(sql, async (tx) => {
+        const abandoned = await abandonOrders(tx, tenant, ageMs, limits.expiryBatch);
+        const news = abandoned.map(({ orderId, time }) => ({
+          event: { type: "OrderAbandoned", orderId, time } as const,
+        }));
+        return { abandoned, announcement: await announcer.write(tx, tenant, news) };
+      });
+      announcer.send(announcement);
+      metrics.countOrders("REJECTED", abandoned.length);
+      if (abandoned.length < limits.expiryBatch) return;
+    }
+  }
+
+  return {
+    expireDue: (tenant) => {
+      const turn = () => expireAll(tenant, "nudge", 0);
+      last = last.then(turn, turn);
+      return last;
+    },
+    sweep: async () => {
+      for (const tenant of await tenantsWithOverdueOrders(sql, limits.sweepGraceMs)) {
+        await expireAll(tenant, "sweeper", limits.sweepGraceMs);
+      }
+    },
+    recover: async (ageMs) => {
+      for (const tenant of await tenantsWithOldReserving(sql, ageMs)) await abandonAll(tenant, ageMs);
+    },
+  };
+}

@@ -1,0 +1,93 @@
+/** The process of one instance: `node services/order/main.ts`, or `... main.ts migrate` to prepare its database. */
+import { join } from "node:path";
+import { createLogger, createMetrics, runProcess, type Stoppable, startOpsServer } from "#libs/boot";
+import { migrate, pendingMigrations } from "#libs/db";
+import { connectBroker, createEventMetrics, createOutboxRelay } from "#libs/events";
+import { startRpcServer } from "#libs/rpc";
+import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
+import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
+import { createAnnouncer } from "./announcer.ts";
+import { createChanges } from "./api/changes.ts";
+import { createPlacement } from "./api/placement.ts";
+import { createOrderService } from "./api.ts";
+import { type OrderConfig, readOrderConfig } from "./config.ts";
+import { consumeOrderNudges } from "./events.ts";
+import { createExpiry } from "./expiry.ts";
+import { createReserveOrders } from "./inventory.ts";
+import { createOrderMetrics } from "./metrics.ts";
+import { connectStore } from "./store/connect.ts";
+import { pingStore } from "./store/ping.ts";
+import { startTimers } from "./timers.ts";
+
+const MIGRATIONS = join(import.meta.dirname, "migrations");
+/** Balancers look every second; by then they have seen that this instance stops. */
+const STOP_NOTICE_MS = 1_500;
+const DRAIN_TIMEOUT_MS = 20_000;
+
+const config = readOrderConfig(process.env);
+const log = createLogger({ instance: config.instance, level: config.logLevel });
+
+if (process.argv[2] === "migrate") await migrateDatabase(config);
+else await runProcess(log, () => start(config));
+
+async function migrateDatabase({ databaseUrl, instance }: OrderConfig): Promise<void> {
+  const sql = connectStore(databaseUrl, `${instance} migrate`);
+  try {
+    log.info({ applied: await migrate(sql, MIGRATIONS) }, "the database is up to date");
+  } finally {
+    await sql.end();
+  }
+}
+
+async function start(config: OrderConfig): Promise<Stoppable> {
+  const { instance, databaseUrl } = config;
+  const { registry, observeCall } = createMetrics();
+  const metrics = createOrderMetrics(registry);
+  const eventMetrics = createEventMetrics(registry);
+
+  const sql = connectStore(databaseUrl, instance);
+  const pending = await pendingMigrations(sql, MIGRATIONS);
+  if (pending.length > 0)
+    throw new Error(`the database lacks ${pending.join(", ")}: run main.ts migrate first`);
+  const broker = connectBroker({ url: config.amqpUrl, name: instance, log });
+  const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
+  const announcer = createAnnouncer(relay.publish);
+  const reserveOrders = createReserveOrders(config.inventoryUrls, metrics.observeInventoryCall);
+
+  const placement = createPlacement({ sql, reserveOrders, announcer, metrics });
+  const changes = createChanges({ sql, announcer, metrics });
+  const expiry = createExpiry({ sql, announcer, metrics });
+  const { expirySweeper: sweeper, recoveryAfterMs } = config;
+  const timers = startTimers({ sql, expiry, sweeper, recoveryAfterMs, log });
+  const nudges = config.expiryNudges
+    ? consumeOrderNudges({ sql, broker, expiry, log, metrics: eventMetrics })
+    : undefined;
+
+  const rpc = await startRpcServer({
+    address: config.rpcAddress,
+    services: [createOrderService({ sql, placement, changes })],
+    reflected: [OrderService, InventoryService],
+    log,
+    observe: observeCall,
+  });
+  const ops = await startOpsServer({
+    address: config.opsAddress,
+    registry,
+    log,
+    // Without the broker everything but punctuality goes on: events wait in the outbox and the sweeper expires.
+    readiness: async () => ({ database: await pingStore(sql) }),
+  });
+  log.info({ rpc: rpc.address, ops: ops.address }, "the service is ready");
+
+  return {
+    stop: async () => {
+      ops.setStopping();
+      await rpc.stop({ noticeMs: STOP_NOTICE_MS, drainTimeoutMs: DRAIN_TIMEOUT_MS });
+      await Promise.all([placement.stop(), changes.stop(), timers.stop(), nudges?.stop()]);
+      await relay.stop();
+      await broker.stop();
+      await sql.end({ timeout: 1 });
+      await ops.stop();
+    },
+  };
+}
