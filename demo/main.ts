@@ -1,0 +1,75 @@
+/**
+ * `make demo`: shows what Holdfast does, and ends with status 0 only if every number is as computed
+ * beforehand.
+ */
+import { makeThrowAwayFolder } from "../stack/folder.ts";
+import { describeFailure, Problem } from "../stack/problem.ts";
+import { runSupervised } from "../stack/program.ts";
+import { answersOk } from "../stack/service.ts";
+import { startSystem } from "../stack/stack.ts";
+import type { Supervisor } from "../stack/supervisor.ts";
+import { audit } from "./audit.ts";
+import { createNarrator, screenOf } from "./narrator.ts";
+import { openTheDoors } from "./opening.ts";
+import { endOrders, placeOrders } from "./orders.ts";
+import { rushForTheLast } from "./rush.ts";
+import { openShop, type Shop } from "./shop.ts";
+
+/** Two of each service, so that they race each other. */
+const INSTANCES = 2;
+
+const narrator = createNarrator(screenOf(process.stdout));
+
+/** Shows what a stack says of itself, but for what the story tells anyway. */
+function log(line: string): void {
+  if (!line.endsWith(" is ready")) narrator.note(line);
+}
+
+async function onOwnStack(supervisor: Supervisor): Promise<number> {
+  let gatewayUrl = "";
+  await narrator.step("Postgres, RabbitMQ, Envoy and two instances of each service", async () => {
+    const options = { ports: "free", order: INSTANCES, inventory: INSTANCES, throwAway: true } as const;
+    ({ gatewayUrl } = await startSystem(supervisor, { folder: supervisor.folder, ...options, log }));
+    return "ready";
+  });
+  return await tell(openShop(gatewayUrl, true));
+}
+
+async function onGivenStack(gatewayUrl: string): Promise<number> {
+  await narrator.step(`The stack at ${gatewayUrl}`, async () => {
+    if (await answersOk(`${gatewayUrl}/healthz`)) return "ready";
+    throw new Problem(
+      `${gatewayUrl}/healthz does not say that all is well.`,
+      "Start the stack first, or leave GATEWAY_URL out and the demo starts its own.",
+    );
+  });
+  return await tell(openShop(gatewayUrl, false));
+}
+
+/** Tells the whole story, and returns the status that it ends with. */
+async function tell(shop: Shop): Promise<number> {
+  await openTheDoors(shop, narrator);
+  const purchases = await placeOrders(shop, narrator);
+  await endOrders(shop, narrator, purchases);
+  await rushForTheLast(shop, narrator);
+  await audit(shop, narrator);
+  const { retries } = shop.troubles;
+  if (retries > 0)
+    narrator.say(`${retries} calls were sent again under their request_id, as any client may.`);
+  return narrator.verdict();
+}
+
+narrator.title("Holdfast", "Orders and stock reservations that are right, shown on real parts.");
+narrator.chapter("The stack");
+const { GATEWAY_URL: given } = process.env;
+if (given) {
+  try {
+    process.exitCode = await onGivenStack(given.replace(/\/+$/, ""));
+  } catch (error) {
+    console.error(`\n${describeFailure(error)}`);
+    process.exitCode = 1;
+  }
+} else {
+  const folder = makeThrowAwayFolder("demo");
+  await runSupervised({ folder, throwAway: true, log }, onOwnStack);
+}

@@ -1,0 +1,176 @@
+import { randomUUID } from "node:crypto";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import {
+  type Order_State,
+  Order_StateSchema,
+  type OrderTransition,
+} from "#proto/holdfast/order/v1/order_pb.ts";
+import type { Line } from "./expectation.ts";
+import type { Expect, Narrator } from "./narrator.ts";
+import { eventually } from "./patience.ts";
+import { expectStock, type OrderDraft, place, reasonOf, type Shop, type Way } from "./shop.ts";
+
+/** An order of the story: whose it is and what it is for. */
+export type Purchase = {
+  readonly customer: string;
+  readonly way: Way;
+  readonly draft: OrderDraft;
+  readonly orderId: string;
+  readonly lines: readonly Line[];
+};
+
+export type Purchases = { readonly ann: Purchase; readonly ben: Purchase; readonly cleo: Purchase };
+
+const DAY_S = 86_400;
+/** How long Cleo has to pay: long enough to tell what the others do meanwhile. */
+const CLEOS_TTL_S = 4;
+const REPETITIONS = 10;
+/** What nudges expire is expired within this time after its own. */
+const NUDGE_LAG_MAX_MS = 2_000;
+
+/** Three customers place an order each; one of them sends it more than once. */
+export async function placeOrders(shop: Shop, narrator: Narrator): Promise<Purchases> {
+  narrator.chapter("Three orders");
+  const ann = await buy(shop, narrator, "Ann", "gRPC", { "tent-fern-2": 1, "gas-230": 3 }, DAY_S);
+  const ben = await buy(shop, narrator, "Ben", "JSON", { "mug-enamel-blue": 6 }, DAY_S);
+  await narrator.step(
+    `The answer to Ben is lost: his app sends the same request ${REPETITIONS} times more`,
+    async (expect) => {
+      const again = () => shop.over[ben.way].orders.createOrder(ben.draft);
+      const answers = await Promise.all(Array.from({ length: REPETITIONS }, again));
+      for (const { order } of answers) expect("the order in the answer", order?.orderId, ben.orderId);
+      return "1 order";
+    },
+  );
+  await narrator.step("Another order under the same request id is refused", async (expect) => {
+    const other = { ...ben.draft, customerId: "somebody else" };
+    const reason = await refusal(() => shop.over.JSON.orders.createOrder(other));
+    expect("the reason", reason, "REQUEST_ID_REUSED");
+    return reason;
+  });
+  const cleo = await buy(shop, narrator, "Cleo", "gRPC", { "boots-leather-42": 2 }, CLEOS_TTL_S);
+  await narrator.step("Their units are reserved: on the shelf still, but promised", async (expect) => {
+    const units = await expectStock(shop, expect);
+    return `${units.reserved} units`;
+  });
+  return { ann, ben, cleo };
+}
+
+/** One pays, one cancels, and one lets the time run out. */
+export async function endOrders(shop: Shop, narrator: Narrator, purchases: Purchases): Promise<void> {
+  const { ann, ben, cleo } = purchases;
+  const { expected } = shop;
+  narrator.chapter("Three endings");
+  await narrator.step("Ann pays, and her units leave the shelf", async (expect) => {
+    const request = { orderId: ann.orderId, paymentReference: "card 4711", requestId: randomUUID() };
+    const { order } = await shop.over.gRPC.orders.settleOrder(request);
+    expect("the state", stateName(order?.state), "SETTLED");
+    expected.commit(ann.lines);
+    await expectStock(shop, expect);
+    return "SETTLED";
+  });
+  await narrator.step("Ann's order can't be cancelled any more: it has its outcome", async (expect) => {
+    const request = { orderId: ann.orderId, requestId: randomUUID() };
+    const reason = await refusal(() => shop.over.gRPC.orders.cancelOrder(request));
+    expect("the reason", reason, "ORDER_SETTLED");
+    return reason;
+  });
+  await narrator.step("Ben changes his mind, and his units are for sale again", async (expect) => {
+    const request = { orderId: ben.orderId, reason: "changed my mind", requestId: randomUUID() };
+    const { order } = await shop.over.JSON.orders.cancelOrder(request);
+    expect("the state", stateName(order?.state), "CANCELLED");
+    expected.release(ben.lines);
+    await expectStock(shop, expect);
+    return "CANCELLED";
+  });
+  await narrator.step(
+    `Cleo does not pay within ${CLEOS_TTL_S} s, and hers come back by themselves`,
+    (expect) => expectExpiry(shop, expect, cleo),
+  );
+}
+
+async function buy(
+  shop: Shop,
+  narrator: Narrator,
+  customer: string,
+  way: Way,
+  wanted: Record<string, number>,
+  ttlSeconds: number,
+): Promise<Purchase> {
+  const items = Object.entries(wanted).map(([sku, quantity]) => ({ ...shop.item(sku), quantity }));
+  const lines = items.map(({ sku, quantity }) => ({ sku, quantity }));
+  const total = items.reduce((sum, { quantity, unitAmount }) => sum + quantity * unitAmount, 0);
+  const what = items.map(({ quantity, name }) => `${quantity} x ${name}`).join(" and ");
+  const haste = ttlSeconds < DAY_S ? `, to be paid within ${ttlSeconds} s` : "";
+  const draft: OrderDraft = {
+    customerId: customer,
+    lines: items.map(({ sku, quantity, unitAmount }) => ({ sku, quantity, unitAmount: BigInt(unitAmount) })),
+    currency: "EUR",
+    ttl: { seconds: BigInt(ttlSeconds) },
+    requestId: randomUUID(),
+  };
+  let orderId = "";
+  await narrator.step(`${customer} orders ${what} over ${way}${haste}`, async (expect) => {
+    const { order, reason } = await place(shop, way, draft);
+    if (!order) throw new Error(`the order was refused: ${reason}`);
+    orderId = order.orderId;
+    expect("the state", stateName(order.state), "PENDING");
+    expect("the total in cents", order.totalAmount, BigInt(total));
+    expect("the time to pay in s", secondsBetween(order.createTime, order.expireTime), ttlSeconds);
+    shop.expected.reserve(lines);
+    return `PENDING, ${(total / 100).toFixed(2)} EUR`;
+  });
+  return { customer, way, draft, orderId, lines };
+}
+
+async function expectExpiry(shop: Shop, expect: Expect, { orderId, lines }: Purchase): Promise<string> {
+  const { orders } = shop.over.gRPC;
+  const read = async () => (await orders.listOrderHistory({ orderId })).history;
+  const history = await eventually(read, (rows) => rows.length >= 3, shop.settlingMs);
+  expect(
+    "the states",
+    history.map(({ toState }) => stateName(toState)),
+    ["RESERVING", "PENDING", "EXPIRED"],
+  );
+  const last = history.at(-1);
+  const { order } = await orders.getOrder({ orderId });
+  expect("the state", stateName(order?.state), "EXPIRED");
+  const lagMs =
+    last?.createTime && order?.expireTime
+      ? timestampMs(last.createTime) - timestampMs(order.expireTime)
+      : NaN;
+  expectPunctual(shop, expect, last, lagMs);
+  shop.expected.release(lines);
+  await expectStock(shop, expect);
+  return `EXPIRED by ${last?.actor}, ${(lagMs / 1000).toFixed(1)} s late`;
+}
+
+/**
+ * The broker's nudge makes expiry punctual; where parts are stopped meanwhile, the sweeper may have to do
+ * it.
+ */
+function expectPunctual(shop: Shop, expect: Expect, last: OrderTransition | undefined, lagMs: number): void {
+  if (!shop.isOwnStack && last?.actor === "sweeper") return;
+  expect("who expired it", last?.actor, "nudge");
+  if (shop.isOwnStack) expect("it was in time", lagMs >= 0 && lagMs <= NUDGE_LAG_MAX_MS, true);
+}
+
+async function refusal(call: () => Promise<unknown>): Promise<string> {
+  try {
+    await call();
+  } catch (error) {
+    return reasonOf(error);
+  }
+  return "none: it was taken";
+}
+
+type Time = Parameters<typeof timestampMs>[0];
+
+function secondsBetween(from: Time | undefined, to: Time | undefined): number {
+  return from && to ? Math.round((timestampMs(to) - timestampMs(from)) / 1000) : NaN;
+}
+
+/** The name of a state in the contract. */
+export function stateName(state: Order_State | undefined): string {
+  return (state === undefined ? undefined : Order_StateSchema.value[state]?.name) ?? "none";
+}
