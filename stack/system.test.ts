@@ -53,6 +53,7 @@ test("each instance is told its own name, addresses and database, and order also
     LOG_LEVEL: "info",
     EXPIRY_NUDGES: "on",
     EXPIRY_SWEEPER: "off",
+    RECOVERY_AFTER_MS: "30000",
   });
   assert.equal(environmentOf(inventory, layout, around)["INVENTORY_URL"], undefined);
   assert.equal(environmentOf(inventory, layout, around)["DATABASE_URL"], around.databaseUrls.inventory);

@@ -135,6 +135,12 @@ export const serviceVariables: readonly ServiceVariable[] = [
     standard: "on",
     meaning: "expire by looking now and then: on, off",
   },
+  {
+    name: "RECOVERY_AFTER_MS",
+    services: ["order"],
+    standard: "30000",
+    meaning: "milliseconds after which an order whose reservation nobody answered is given up",
+  },
 ];
 
 /** What a service is told beside its own place in the layout. */
