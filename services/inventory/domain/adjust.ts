@@ -62,7 +62,8 @@ function refuseChange(place: Level | Absence | undefined, change: StockChange, f
   if (onHand + delta < reserved) {
     throw new DomainError(
       "STOCK_RESERVED",
-      `${sku} at ${locationId} has ${onHand} on hand and ${reserved} reserved: at most ${onHand - reserved} can be taken away`,
+      `${sku} at ${locationId} has ${onHand} on hand and ${reserved} reserved: ` +
+        `at most ${onHand - reserved} can be taken away`,
       {
         metadata,
         fields: [{ field: `${field}.delta`, description: `must be at least ${reserved - onHand}` }],

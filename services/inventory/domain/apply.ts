@@ -3,11 +3,14 @@ import { DomainError } from "#libs/reasons";
 import { adjust } from "./adjust.ts";
 import type { Book } from "./book.ts";
 import type { RequestRecord, StockCall, StockOutcome, StockResult } from "./calls.ts";
-import { end, extend } from "./end.ts";
+import { end, expire, extend } from "./end.ts";
 import { readAt, reservationNotFound } from "./reservation.ts";
 import { reserve } from "./reserve.ts";
 
-/** Applies one call: its result, or its refusal, which leaves the book as it was but for what had fallen due. */
+/**
+ * Applies one call: its result, or its refusal, which leaves the book as it was but for what had fallen
+ * due.
+ */
 export function applyCall(book: Book, call: StockCall): StockOutcome {
   try {
     const known = knownRequest(book, call);
@@ -28,8 +31,9 @@ function decide(book: Book, call: StockCall): StockResult {
       return adjust(book, call);
     case "commit":
     case "release":
-    case "expire":
       return end(book, call);
+    case "expire":
+      return expire(book, call);
     case "extend":
       return extend(book, call);
   }

@@ -27,10 +27,20 @@ export type ReserveCall = {
 };
 
 export type EndCall = {
-  readonly kind: "commit" | "release" | "expire";
+  readonly kind: "commit" | "release";
   readonly reservationId: string;
-  readonly party: Party;
+  readonly party: Exclude<Party, "time">;
   readonly request?: RequestKey;
+};
+
+/** What made a reservation expire: the broker's nudge, the sweeper, or somebody who touched it late. */
+export type ExpiryTrigger = "nudge" | "sweeper" | "touch";
+
+export type ExpireCall = {
+  readonly kind: "expire";
+  readonly reservationId: string;
+  readonly trigger: ExpiryTrigger;
+  readonly request?: undefined;
 };
 
 export type ExtendCall = {
@@ -51,7 +61,7 @@ export type AdjustCall = {
   readonly request?: RequestKey;
 };
 
-export type StockCall = ReserveCall | EndCall | ExtendCall | AdjustCall;
+export type StockCall = ReserveCall | EndCall | ExpireCall | ExtendCall | AdjustCall;
 
 /** What a call came to: a reservation as it is now, or the ledger's rows of an adjustment. */
 export type StockResult =
@@ -65,7 +75,11 @@ export type StockOutcome =
 
 /** What others are told of it. */
 export type StockEvent =
-  | { readonly type: "ReservationExpired"; readonly reservation: Reservation }
+  | {
+      readonly type: "ReservationExpired";
+      readonly reservation: Reservation;
+      readonly trigger: ExpiryTrigger;
+    }
   | {
       readonly type: "StockRanLow" | "StockReplenished";
       readonly sku: string;

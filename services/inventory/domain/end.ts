@@ -1,36 +1,43 @@
 /** Ends reservations, or gives them more time. */
 import { type Book, move, put } from "./book.ts";
-import type { EndCall, ExtendCall, StockResult } from "./calls.ts";
+import type { EndCall, ExpireCall, ExpiryTrigger, ExtendCall, StockResult } from "./calls.ts";
 import {
   endedError,
   isDue,
   ownerOfOrder,
-  type Party,
   type Reservation,
   reservationNotFound,
   transit,
 } from "./reservation.ts";
 
-/** Commits, releases or expires for one call, or throws why not. */
+/** Commits or releases for one call, or throws why not. */
 export function end(book: Book, call: EndCall): StockResult {
   const found = book.reservations.get(call.reservationId)?.after;
   if (!found) {
     if (call.kind !== "release" || call.party !== "order") throw reservationNotFound(call.reservationId);
     return buryUnseen(book, call.reservationId);
   }
-  const current = call.kind === "expire" ? found : expireIfDue(book, found, call.party);
-  const reservation = transit(current, call.kind, call.party, book.now);
-  if (reservation === current) return { kind: "reservation", reservation, changed: false };
+  if (call.party === "caller") refuseDue(book, found);
+  const reservation = transit(found, call.kind, call.party, book.now);
+  if (reservation === found) return { kind: "reservation", reservation, changed: false };
   finish(book, reservation);
   return { kind: "reservation", reservation, changed: true };
+}
+
+/** Expires a reservation whose time has run out; one that has ended or was given more time stays as it is. */
+export function expire(book: Book, call: ExpireCall): StockResult {
+  const found = book.reservations.get(call.reservationId)?.after;
+  if (!found) throw reservationNotFound(call.reservationId);
+  if (!isDue(found, book.now)) return { kind: "reservation", reservation: found, changed: false };
+  return { kind: "reservation", reservation: expireNow(book, found, call.trigger), changed: true };
 }
 
 /** Gives a live reservation more time, or throws why not. */
 export function extend(book: Book, call: ExtendCall): StockResult {
   const found = book.reservations.get(call.reservationId)?.after;
   if (!found) throw reservationNotFound(call.reservationId);
-  const current = expireIfDue(book, found, "caller");
-  const reservation = transit(current, "extend", "caller", book.now, book.now + call.ttlMs);
+  refuseDue(book, found);
+  const reservation = transit(found, "extend", "caller", book.now, book.now + call.ttlMs);
   put(book, reservation);
   return { kind: "reservation", reservation, changed: true };
 }
@@ -50,11 +57,15 @@ function buryUnseen(book: Book, reservationId: string): StockResult {
 }
 
 // Whoever touches a reservation whose time has run out finds it expired, whether or not anybody had swept it.
-function expireIfDue(book: Book, reservation: Reservation, party: Party): Reservation {
-  if (party !== "caller" || !isDue(reservation, book.now)) return reservation;
+function refuseDue(book: Book, reservation: Reservation): void {
+  if (isDue(reservation, book.now)) throw endedError(expireNow(book, reservation, "touch"));
+}
+
+function expireNow(book: Book, reservation: Reservation, trigger: ExpiryTrigger): Reservation {
   const expired = transit(reservation, "expire", "time", book.now);
   finish(book, expired);
-  throw endedError(expired);
+  book.events.push({ type: "ReservationExpired", reservation: expired, trigger });
+  return expired;
 }
 
 // Gives back what was promised, or makes it final.
@@ -72,5 +83,4 @@ function finish(book: Book, reservation: Reservation): void {
       });
   }
   put(book, reservation);
-  if (reservation.state === "EXPIRED") book.events.push({ type: "ReservationExpired", reservation });
 }

@@ -1,6 +1,9 @@
 /** The limits of the service, one place for all: each with its unit and its reason. */
 
-/** Units a level has at most, so that sums over many levels stay far from the end of int64 and a level from int32's. */
+/**
+ * Units a level has at most, so that sums over many levels stay far from the end of int64 and a level from
+ * int32's.
+ */
 export const MAX_ON_HAND = 1_000_000_000;
 
 /** The largest int32: totals over locations are shown as this when they are more. */
@@ -18,10 +21,16 @@ export const MAX_TTL_MS = 30 * 86_400_000;
 /** Calls of one batch: more do not make a call cheaper, and the locks would be kept for longer. */
 export const MAX_BATCH_CALLS = 256;
 
-/** Calls that wait for their batch: about a quarter of a second of work; whoever comes then is told to come back. */
+/**
+ * Calls that wait for their batch: about a quarter of a second of work; whoever comes then is told to come
+ * back.
+ */
 export const MAX_WAITING_CALLS = 4_096;
 
-/** Differences told by one VerifyStock: enough to see what is wrong, and an answer stays under the message limit. */
+/**
+ * Differences told by one VerifyStock: enough to see what is wrong, and an answer stays under the message
+ * limit.
+ */
 export const MAX_DIFFERENCES = 500;
 
 /** Movements that ExplainStock shows. */

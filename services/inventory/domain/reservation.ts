@@ -69,8 +69,8 @@ export function sumLines(lines: readonly Line[]): Line[] {
 }
 
 /**
- * The reservation after a transition at `now`, which is the same one when nothing is to be done. Throws a DomainError
- * that names what stands against it. The caller has seen to it that a due one is expired first.
+ * The reservation after a transition at `now`, which is the same one when nothing is to be done. Throws a
+ * DomainError that names what stands against it. A due one must be expired before anything else is tried.
  */
 export function transit(
   reservation: Reservation,
@@ -87,9 +87,11 @@ export function transit(
     return { ...reservation, expireTime: Math.max(expireTime, reservation.expireTime ?? 0) };
   }
   const target = endedBy[transition];
-  // Time comes to whatever is there; an order may tell its outcome twice.
+  // An order may tell its outcome twice.
   if (state === target && party === "order") return reservation;
-  if (transition === "expire" && !isDue(reservation, now)) return reservation;
+  if (transition === "expire" && state === "ACTIVE" && !isDue(reservation, now)) {
+    throw new Error(`reservation ${reservation.reservationId} is not due`);
+  }
   if (state !== "ACTIVE") throw endedError(reservation);
   return { ...reservation, state: target, endTime: now };
 }

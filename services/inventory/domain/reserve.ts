@@ -49,12 +49,18 @@ export function reserve(book: Book, call: ReserveCall): StockResult {
   return { kind: "reservation", reservation, changed: true };
 }
 
-/** Units that a new reservation may take of a place: none of an archived item's, none where nothing ever was. */
+/**
+ * Units that a new reservation may take of a place: none of an archived item's, none where nothing ever
+ * was.
+ */
 export function reservable(place: Level | Absence | undefined): number {
   return place === undefined || "absent" in place || place.archived ? 0 : availableOf(place);
 }
 
-/** Throws for the first line whose item or location is not there, naming the field; `lines` as the caller listed them. */
+/**
+ * Throws for the first line whose item or location is not there, naming the field; `lines` as the caller
+ * listed them.
+ */
 export function refuseStrangers(places: Places, lines: readonly Line[]): void {
   for (const [index, { sku, locationId }] of lines.entries()) {
     const place = places.get(placeKey({ sku, locationId }));

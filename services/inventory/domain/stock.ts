@@ -59,7 +59,9 @@ export function comparePlaces(left: Place, right: Place): number {
   return left.locationId < right.locationId ? -1 : 1;
 }
 
-/** The level after a change, and the ledger's row of it. Throws if 0 <= reserved <= on_hand would not hold. */
+/**
+ * The level after a change, and the ledger's row of it. Throws if 0 <= reserved <= on_hand would not hold.
+ */
 export function moveStock(level: Level, change: Change): { level: Level; movement: Movement } {
   const onHand = level.onHand + change.onHandDelta;
   const reserved = level.reserved + change.reservedDelta;
@@ -84,7 +86,10 @@ export function moveStock(level: Level, change: Change): { level: Level; movemen
   return { level: after, movement };
 }
 
-/** Whether the available units crossed the item's reorder point, and in which direction. A point of 0 is none. */
+/**
+ * Whether the available units crossed the item's reorder point, and in which direction. A point of 0 is
+ * none.
+ */
 export function crossingOf(before: Level, after: Level): "low" | "replenished" | undefined {
   if (after.reorderPoint === 0) return undefined;
   const wasLow = availableOf(before) <= before.reorderPoint;

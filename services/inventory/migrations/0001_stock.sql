@@ -1,8 +1,9 @@
--- Stock, the reservations that promise it, and the ledger that proves it. See README.md for the order of locks.
+-- Stock, the reservations that promise it, and the ledger that proves it. See README.md for the order of
+-- locks.
 --
--- Names are compared byte by byte (collate "C"), so that every server and the service sort them alike, and fast.
--- Tables that take a row a reservation have no foreign keys: each would cost a look-up a row, and the service reads and
--- locks the parents anyway.
+-- Names are compared byte by byte (collate "C"), so that every server and the service sort them alike, and
+-- fast. Tables that take a row a reservation have no foreign keys: each would cost a look-up a row, and the
+-- service reads and locks the parents anyway.
 
 create table items (
   tenant_id text collate "C" not null,
@@ -28,10 +29,10 @@ create table locations (
 insert into locations (tenant_id, location_id, display_name, create_time)
 values ('demo', 'main', 'Main', clock_timestamp());
 
--- The counters, and the lock that every change of them takes. `archived` and `reorder_point` are the item's, copied
--- under its lock, so that the one row that is locked decides. `update_time` keeps the ledger's times from running
--- backwards within a chain. No index but the key, and room in each page: an update stays in its page and touches no
--- index.
+-- The counters, and the lock that every change of them takes. `archived` and `reorder_point` are the
+-- item's, copied under its lock, so that the one row that is locked decides. `update_time` keeps the
+-- ledger's times from running backwards within a chain. No index but the key, and room in each page: an
+-- update stays in its page and touches no index.
 create table stock_levels (
   tenant_id text collate "C" not null,
   sku text collate "C" not null,
@@ -44,7 +45,8 @@ create table stock_levels (
   update_time timestamptz(3) not null,
   constraint stock_levels_key primary key (tenant_id, sku, location_id),
   constraint stock_level_item foreign key (tenant_id, sku) references items (tenant_id, sku),
-  constraint stock_level_location foreign key (tenant_id, location_id) references locations (tenant_id, location_id),
+  constraint stock_level_location
+    foreign key (tenant_id, location_id) references locations (tenant_id, location_id),
   constraint stock_on_hand_in_range check (on_hand between 0 and 1000000000),
   constraint stock_reserved_not_above_on_hand check (reserved between 0 and on_hand),
   constraint stock_version_not_negative check (version >= 0)
@@ -54,7 +56,8 @@ create table stock_levels (
   autovacuum_vacuum_threshold = 5000
 );
 
--- The ledger. Its key is the chain: version n+1 follows n. By month, so that old ones can be taken out of use.
+-- The ledger. Its key is the chain: version n+1 follows n. By month, so that old ones can be taken out of
+-- use.
 create table movements (
   tenant_id text collate "C" not null,
   sku text collate "C" not null,
@@ -94,9 +97,9 @@ create table adjustments (
   constraint adjustments_key primary key (tenant_id, adjustment_id)
 );
 
--- Live reservations, and for a day the tombstones of those that were released before they were made: the key keeps a
--- late create out. `lines` is a list of {sku, location_id, quantity}. An ended one moves to ended_reservations, so
--- that this table and its indexes stay as small as what is live.
+-- Live reservations, and for a day the tombstones of those that were released before they were made: the
+-- key keeps a late create out. `lines` is a list of {sku, location_id, quantity}. An ended one moves to
+-- ended_reservations, so that this table and its indexes stay as small as what is live.
 create table reservations (
   tenant_id text collate "C" not null,
   reservation_id uuid not null,
@@ -162,8 +165,8 @@ create index ended_reservations_by_owner
 on ended_reservations (tenant_id, left(owner, 64), create_time, reservation_id)
 where owner not like 'orders/%';
 
--- Requests that took effect, so that a repeated one is answered and not done again. `resource` is what it made;
--- `response` is kept where the answer is not the resource as it is now.
+-- Requests that took effect, so that a repeated one is answered and not done again. `resource` is what it
+-- made; `response` is kept where the answer is not the resource as it is now.
 create table requests (
   tenant_id text collate "C" not null,
   request_id uuid not null,
@@ -185,13 +188,14 @@ create table nudges (
 
 create index nudges_by_due_second on nudges (due_second);
 
--- The outbox: what a transaction has to say, in the transaction itself. Each service has this table in its own database;
--- its first migration carries a copy of this text.
+-- The outbox: what a transaction has to say, in the transaction itself. Each service has this table in its
+-- own database; its first migration carries a copy of this text.
 --
--- A row is written with its event or nudge, published, confirmed by the broker and deleted: two writes a message where
--- the process that wrote it also publishes it. next_attempt_time is when the next relay may take it: a row is born
--- leased to its writer for a few seconds, a relay that takes it leases it anew, and a failure moves it a growing pause
--- away. So no lock is held while the broker is waited for, and what a dead process left is taken by another.
+-- A row is written with its event or nudge, published, confirmed by the broker and deleted: two writes a
+-- message where the process that wrote it also publishes it. next_attempt_time is when the next relay may
+-- take it: a row is born leased to its writer for a few seconds, a relay that takes it leases it anew, and
+-- a failure moves it a growing pause away. So no lock is held while the broker is waited for, and what a
+-- dead process left is taken by another.
 create table outbox (
   tenant_id text not null,
   outbox_id uuid not null,

@@ -9,7 +9,10 @@ type AbsenceRow = {
   readonly has_location: boolean;
 };
 
-/** Why places have no level, by placeKey: read only for those that were not found, so that it costs the others nothing. */
+/**
+ * Why places have no level, by placeKey: read only for those that were not found, so that it costs the
+ * others nothing.
+ */
 export async function readAbsences(
   sql: Sql | Tx,
   tenant: string,

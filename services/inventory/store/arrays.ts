@@ -1,6 +1,6 @@
 /**
- * Lists as Postgres writes them, for `unnest`. The driver can write them too, but looks at each value three times, which
- * is a tenth of what a small reservation costs.
+ * Lists as Postgres writes them, for `unnest`. The driver can write them too, but looks at each value three
+ * times, which is a tenth of what a small reservation costs.
  */
 export function namesArray(names: readonly string[]): string {
   return names.length === 0 ? "{}" : `{"${names.join('","')}"}`;

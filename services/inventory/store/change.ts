@@ -5,7 +5,7 @@ import { DomainError } from "#libs/reasons";
 import { eventMessage, nudgeMessage } from "../convert/events.ts";
 import { applyCall } from "../domain/apply.ts";
 import type { Book } from "../domain/book.ts";
-import type { AdjustCall, StockCall, StockOutcome } from "../domain/calls.ts";
+import type { AdjustCall, StockCall, StockEvent, StockOutcome } from "../domain/calls.ts";
 import { loadBook } from "./load.ts";
 import { claimNudges, type KnownNudges } from "./nudges.ts";
 import { saveBook } from "./save.ts";
@@ -17,11 +17,14 @@ export type ChangeContext = {
   readonly knownNudges: KnownNudges;
   /** Given the messages of each batch once it has committed. */
   readonly publish: (messages: readonly OutboxMessage[]) => void;
+  /** Told of the events of each batch once it has committed. */
+  readonly observe?: (events: readonly StockEvent[]) => void;
 };
 
 type Done = {
   readonly outcomes: StockOutcome[];
   readonly messages: OutboxMessage[];
+  readonly events: readonly StockEvent[];
   readonly dueSeconds: number[];
 };
 
@@ -31,9 +34,9 @@ const RETRY_AFTER_MS = 250;
 const SECOND_MS = 1_000;
 
 /**
- * Carries out the calls of one tenant in one transaction, in their order, each with its own outcome. The levels are
- * locked first and in order, so batches of several instances wait for each other and never collide; what another
- * instance did in spite of that (the same id twice) makes the batch start again.
+ * Carries out the calls of one tenant in one transaction, in their order, each with its own outcome. The
+ * levels are locked first and in order, so batches of several instances wait for each other and never
+ * collide; what another instance did in spite of that (the same id twice) makes the batch start again.
  */
 export async function changeStock(
   context: ChangeContext,
@@ -44,7 +47,8 @@ export async function changeStock(
     try {
       const done = await inTransaction(context.sql, (tx) => carryOut(tx, context, tenant, calls));
       context.knownNudges.add(tenant, done.dueSeconds);
-      context.publish(done.messages);
+      if (done.messages.length > 0) context.publish(done.messages);
+      if (done.events.length > 0) context.observe?.(done.events);
       return done.outcomes;
     } catch (error) {
       if (!(error instanceof StaleRead)) throw error;
@@ -69,7 +73,7 @@ async function carryOut(
     ...claimed.map((second) => nudgeMessage(tenant, second)),
   ];
   await saveBook(tx, tenant, book, { messages, adjustments: adjustmentsOf(book, calls, outcomes) });
-  return { outcomes, messages, dueSeconds };
+  return { outcomes, messages, events: book.events, dueSeconds };
 }
 
 // The second at whose end each new expire_time has come.

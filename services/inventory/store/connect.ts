@@ -1,8 +1,9 @@
 import { connect, type Sql } from "#libs/db";
 
 /**
- * Statements are planned once a connection and kept, often while a table is still empty. Every one of them goes by an
- * index row by row, and these settings see to it that no plan made for an empty table reads a full one from end to end.
+ * Statements are planned once a connection and kept, often while a table is still empty. Every one of them
+ * goes by an index row by row, and these settings see to it that no plan made for an empty table reads a
+ * full one from end to end.
  */
 const SETTINGS = {
   plan_cache_mode: "force_generic_plan",

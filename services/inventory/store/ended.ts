@@ -4,9 +4,10 @@ const CLOCK_SLACK_MS = 86_400_000;
 const UUID_VERSION_AT = 14;
 
 /**
- * The time before which none of these reservations can have ended. A UUIDv7 says when it was made, and nothing ends
- * before it is made; its maker's clock is trusted to a day. For any other id that is the beginning of time. So the id
- * of a new order is looked for in the newest partition only, however many there are.
+ * The time before which none of these reservations can have ended. A UUIDv7 says when it was made, and
+ * nothing ends before it is made; its maker's clock is trusted to a day. For any other id that is the
+ * beginning of time. So the id of a new order is looked for in the newest partition only, however many
+ * there are.
  */
 export function earliestEndOf(reservationIds: readonly string[], nowMs: number): Date {
   let earliest = nowMs;

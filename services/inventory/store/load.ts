@@ -17,8 +17,8 @@ import {
 import { StaleRead } from "./stale.ts";
 
 /**
- * Reads all that the calls touch, with their levels locked in order. What is read after the locks were taken is stable:
- * whoever ends a reservation locks the levels of its lines first.
+ * Reads all that the calls touch, with their levels locked in order. What is read after the locks were
+ * taken is stable: whoever ends a reservation locks the levels of its lines first.
  */
 export async function loadBook(tx: Tx, tenant: string, calls: readonly StockCall[]): Promise<Book> {
   const places = new Map<string, Place>();
@@ -86,7 +86,8 @@ export async function readReservations(
   return rows.map(reservationFrom);
 }
 
-// Places without a level yet get an empty one, so that there is a row to lock. The item is locked against archiving.
+// Places without a level yet get an empty one, so that there is a row to lock. The item is locked against
+// archiving.
 async function makeLevels(tx: Tx, tenant: string, calls: readonly StockCall[]): Promise<void> {
   const changes = calls.flatMap((call) => (call.kind === "adjust" ? call.changes : []));
   await tx`
@@ -94,8 +95,8 @@ async function makeLevels(tx: Tx, tenant: string, calls: readonly StockCall[]): 
       tenant_id, sku, location_id, on_hand, reserved, version, archived, reorder_point, update_time
     )
     select
-      items.tenant_id, items.sku, locations.location_id, 0, 0, 0, items.state = 'ARCHIVED', items.reorder_point,
-      clock_timestamp()
+      items.tenant_id, items.sku, locations.location_id, 0, 0, 0, items.state = 'ARCHIVED',
+      items.reorder_point, clock_timestamp()
     from (
       select distinct sku, location_id
       from unnest(

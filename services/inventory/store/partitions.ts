@@ -16,8 +16,9 @@ export type Partition = {
 const MONTHS_AHEAD = 3;
 
 /**
- * Makes the partitions of this month and the next ones, where they are missing. A partition is made as a table of its
- * own and then attached, which locks nothing that reads or writes the others. Several instances may do it at once.
+ * Makes the partitions of this month and the next ones, where they are missing. A partition is made as a
+ * table of its own and then attached, which locks nothing that reads or writes the others. Several
+ * instances may do it at once.
  */
 export async function ensurePartitions(sql: Sql): Promise<string[]> {
   const [clock] = await sql<{ now: Date }[]>`select clock_timestamp()::timestamptz(3) as now`;

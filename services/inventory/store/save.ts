@@ -2,7 +2,7 @@ import type { Tx } from "#libs/db";
 import { insertOutbox, type OutboxMessage } from "#libs/events";
 import type { Book, Entry } from "../domain/book.ts";
 import type { AdjustCall, RequestRecord } from "../domain/calls.ts";
-import type { Reservation } from "../domain/reservation.ts";
+import type { Line, Reservation } from "../domain/reservation.ts";
 import { type Level, type Movement, placeKey } from "../domain/stock.ts";
 import { namesArray, numbersArray, textsArray, timesArray } from "./arrays.ts";
 import { linesJson } from "./rows.ts";
@@ -15,8 +15,8 @@ export type Announcements = {
 };
 
 /**
- * Writes what the batch changed, each table in one statement whatever the number of calls, all of them sent at once.
- * Throws StaleRead when another instance made the same reservation or request meanwhile.
+ * Writes what the batch changed, each table in one statement whatever the number of calls, all of them sent
+ * at once. Throws StaleRead when another instance made the same reservation or request meanwhile.
  */
 export async function saveBook(tx: Tx, tenant: string, book: Book, said: Announcements): Promise<void> {
   const now = new Date(book.now);
@@ -76,7 +76,7 @@ async function insertReservations(tx: Tx, tenant: string, made: readonly Reserva
 }
 
 async function insertLines(tx: Tx, tenant: string, made: readonly Reservation[]): Promise<void> {
-  const lines = made.flatMap(({ reservationId, lines }) => lines.map((line) => ({ ...line, reservationId })));
+  const lines = linesOf(made);
   if (lines.length === 0) return;
   await tx`
     insert into reservation_lines (tenant_id, sku, location_id, reservation_id, quantity)
@@ -87,6 +87,12 @@ async function insertLines(tx: Tx, tenant: string, made: readonly Reservation[])
       ${namesArray(lines.map((line) => line.reservationId))}::uuid[],
       ${numbersArray(lines.map((line) => line.quantity))}::integer[]
     ) as line`;
+}
+
+function linesOf(reservations: readonly Reservation[]): (Line & { readonly reservationId: string })[] {
+  return reservations.flatMap((one) =>
+    one.lines.map((line) => ({ ...line, reservationId: one.reservationId })),
+  );
 }
 
 async function extendReservations(tx: Tx, tenant: string, extended: readonly Reservation[]): Promise<void> {
@@ -122,8 +128,8 @@ async function endReservations(
         and reservation.reservation_id = ended.reservation_id
         and reservation.state = 'ACTIVE'
       returning
-        reservation.reservation_id, ended.state, reservation.owner, reservation.lines, reservation.create_time,
-        reservation.expire_time
+        reservation.reservation_id, ended.state, reservation.owner, reservation.lines,
+        reservation.create_time, reservation.expire_time
     )
     insert into ended_reservations (
       tenant_id, reservation_id, state, owner, lines, create_time, expire_time, end_time
@@ -134,9 +140,7 @@ async function endReservations(
 }
 
 async function deleteLines(tx: Tx, tenant: string, ended: readonly Reservation[]): Promise<void> {
-  const lines = ended.flatMap(({ reservationId, lines }) =>
-    lines.map((line) => ({ ...line, reservationId })),
-  );
+  const lines = linesOf(ended);
   if (lines.length === 0) return;
   await tx`
     delete from reservation_lines as line
@@ -194,8 +198,8 @@ async function insertMovements(
   if (movements.length === 0) return;
   await tx`
     insert into movements (
-      tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after, reserved_after,
-      cause, create_time
+      tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after,
+      reserved_after, cause, create_time
     )
     select ${tenant}, movement.*, ${now}::timestamptz
     from unnest(

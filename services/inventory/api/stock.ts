@@ -1,0 +1,122 @@
+/** The calls about the counters and their ledger. */
+import type { Sql } from "#libs/db";
+import { DomainError } from "#libs/reasons";
+import { decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
+import type { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
+import type { Changes } from "../changes.ts";
+import { adjustCall, linesOf } from "../convert/requests.ts";
+import { differenceMessage, holderMessage, movementMessage, stockMessage } from "../convert/responses.ts";
+import { checkLines } from "../domain/check.ts";
+import { sumLines } from "../domain/reservation.ts";
+import { readItem } from "../store/items.ts";
+import { listMovements, type MovementKey } from "../store/movements.ts";
+import { explainStock, type HolderKey, listStock, readPlaces, readStock } from "../store/stock.ts";
+import { verifyStock } from "../store/verify.ts";
+
+type StockHandlers = Pick<
+  Handlers<(typeof InventoryService)["method"]>,
+  "adjustStock" | "getStock" | "listStock" | "checkStock" | "explainStock" | "listMovements" | "verifyStock"
+>;
+
+/** The handlers of stock. */
+export function createStockHandlers(sql: Sql, changes: Changes): StockHandlers {
+  return {
+    adjustStock: async (request, call) => {
+      const asked = adjustCall(request);
+      const movements = await changes.adjustment(call.caller.tenant, asked, () => call.isAbandoned());
+      return { movements: movements.map(movementMessage) };
+    },
+
+    getStock: async ({ sku }, { caller }) => ({
+      stock: stockMessage(await readStock(sql, caller.tenant, sku)),
+    }),
+
+    listStock: async ({ skus, pageSize, pageToken }, { caller }) => {
+      const filter = ["stock", caller.tenant, ...[...new Set(skus)].sort()];
+      const [after = ""] = decodePageToken(pageToken, filter, 1) ?? [];
+      const limit = pageSizeOf(pageSize);
+      const stock = await listStock(sql, caller.tenant, { skus, after, limit });
+      const last = stock.length === limit ? stock.at(-1) : undefined;
+      return {
+        stock: stock.map(stockMessage),
+        nextPageToken: last ? encodePageToken(filter, [last.sku]) : "",
+      };
+    },
+
+    checkStock: async (request, { caller }) => {
+      const lines = linesOf(request.lines);
+      const checked = checkLines(await readPlaces(sql, caller.tenant, sumLines(lines)), lines);
+      return { sufficient: checked.every((line) => line.sufficient), lines: checked };
+    },
+
+    ...createLedgerHandlers(sql),
+  };
+}
+
+function createLedgerHandlers(
+  sql: Sql,
+): Pick<StockHandlers, "explainStock" | "listMovements" | "verifyStock"> {
+  return {
+    explainStock: async ({ sku, pageSize, pageToken }, { caller }) => {
+      const filter = ["holders", caller.tenant, sku];
+      const after = holderKeyOf(decodePageToken(pageToken, filter, 2));
+      const limit = pageSizeOf(pageSize);
+      const explanation = await explainStock(sql, caller.tenant, sku, { after, limit });
+      const { stock, holders, holderCount, recentMovements } = explanation;
+      const last = holders.length === limit ? holders.at(-1) : undefined;
+      return {
+        stock: stockMessage(stock),
+        holders: holders.map(holderMessage),
+        holderCount,
+        recentMovements: recentMovements.map(movementMessage),
+        nextPageToken: last ? encodePageToken(filter, [last.locationId, last.reservationId]) : "",
+      };
+    },
+
+    listMovements: async ({ sku, locationId, pageSize, pageToken }, { caller }) => {
+      const filter = ["movements", caller.tenant, sku, locationId];
+      const after = movementKeyOf(decodePageToken(pageToken, filter, 3));
+      const limit = pageSizeOf(pageSize);
+      const movements = await listMovements(sql, caller.tenant, { sku, locationId, after, limit });
+      // Only what has no movements at all may be an item that is not there.
+      if (movements.length === 0) await readItem(sql, caller.tenant, sku);
+      const last = movements.length === limit ? movements.at(-1) : undefined;
+      return {
+        movements: movements.map(movementMessage),
+        nextPageToken: last
+          ? encodePageToken(filter, [String(last.createTime), last.locationId, String(last.version)])
+          : "",
+      };
+    },
+
+    verifyStock: async ({ skus }, call) => {
+      const verified = await verifyStock(sql, call.caller.tenant, skus, () => call.isAbandoned());
+      // Half a verification must not be taken for a whole one.
+      if (call.isAbandoned()) throw notVerifiedInTime();
+      return {
+        consistent: verified.differences.length === 0,
+        levelsChecked: verified.levelsChecked,
+        differences: verified.differences.map(differenceMessage),
+      };
+    },
+  };
+}
+
+function notVerifiedInTime(): DomainError {
+  return new DomainError(
+    "DEADLINE_PASSED",
+    "not everything could be verified in time: give a longer deadline or fewer skus",
+  );
+}
+
+function holderKeyOf(parts: readonly string[] | undefined): HolderKey | undefined {
+  if (!parts) return undefined;
+  const [locationId = "", reservationId = ""] = parts;
+  return { locationId, reservationId };
+}
+
+function movementKeyOf(parts: readonly string[] | undefined): MovementKey | undefined {
+  if (!parts) return undefined;
+  const [createTime, locationId = "", version] = parts;
+  return { createTime: Number(createTime), locationId, version: Number(version) };
+}

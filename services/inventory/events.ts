@@ -1,0 +1,93 @@
+/** What events start: the outcome of an order ends its reservation; a nudge says that a second is over. */
+import type { Logger } from "pino";
+import { databaseNow, type Sql } from "#libs/db";
+import {
+  type Broker,
+  consumeNudges,
+  createConsumer,
+  type EventMetrics,
+  ImpossibleMessage,
+  type Loop,
+  type MessageMeta,
+  on,
+} from "#libs/events";
+import { DomainError, type Reason } from "#libs/reasons";
+import { ReservationsFellDueSchema } from "#proto/holdfast/inventory/v1/events_pb.ts";
+import {
+  OrderAbandonedSchema,
+  OrderCancelledSchema,
+  OrderExpiredSchema,
+  OrderSettledSchema,
+} from "#proto/holdfast/order/v1/events_pb.ts";
+import type { Changes } from "./changes.ts";
+import { NUDGE_QUEUE } from "./convert/events.ts";
+import { idOf } from "./convert/requests.ts";
+import type { Expiry } from "./expiry.ts";
+
+export type EventsParts = {
+  readonly sql: Sql;
+  readonly broker: Broker;
+  readonly log: Logger;
+  readonly metrics?: EventMetrics;
+};
+
+/** The queue of the outcomes of orders. */
+export const ORDERS_QUEUE = "holdfast.inventory.orders";
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** What stands in the reservation itself: no repetition of the event can change it. */
+const final: ReadonlySet<Reason> = new Set([
+  "RESERVATION_NOT_FOUND",
+  "RESERVATION_EXISTS",
+  "RESERVATION_COMMITTED",
+  "RESERVATION_RELEASED",
+  "RESERVATION_EXPIRED",
+]);
+
+/** Consumes the outcomes of orders. What comes together is carried out together. */
+export function consumeOrders(parts: EventsParts & { readonly changes: Changes }): Loop {
+  const { broker, log, metrics, changes } = parts;
+
+  async function end(kind: "commit" | "release", orderId: string, meta: MessageMeta): Promise<void> {
+    const reservationId = idOf(orderId);
+    if (!UUID.test(reservationId)) throw new ImpossibleMessage("INVALID_FIELD", `${orderId} is no UUID`);
+    try {
+      await changes.reservation(meta.tenant, { kind, reservationId, party: "order" });
+    } catch (error) {
+      if (!(error instanceof DomainError) || !final.has(error.reason)) throw error;
+      log.error(
+        { orderId, tenant: meta.tenant, event: meta.type, reason: error.reason },
+        "an outcome was refused",
+      );
+      throw new ImpossibleMessage(error.reason, `cannot ${kind}: ${error.message}`, { cause: error });
+    }
+  }
+
+  return createConsumer({
+    broker,
+    log,
+    metrics,
+    queue: ORDERS_QUEUE,
+    handlers: [
+      on(OrderSettledSchema, ({ orderId }, meta) => end("commit", orderId, meta)),
+      on(OrderCancelledSchema, ({ orderId }, meta) => end("release", orderId, meta)),
+      on(OrderExpiredSchema, ({ orderId }, meta) => end("release", orderId, meta)),
+      on(OrderAbandonedSchema, ({ orderId }, meta) => end("release", orderId, meta)),
+    ],
+  });
+}
+
+/** Consumes the service's own nudges: each expires what is due of its tenant when it comes. */
+export function consumeReservationNudges(parts: EventsParts & { readonly expiry: Expiry }): Loop {
+  const { sql, broker, log, metrics, expiry } = parts;
+  return consumeNudges({
+    broker,
+    log,
+    metrics,
+    queue: NUDGE_QUEUE,
+    schema: ReservationsFellDueSchema,
+    now: () => databaseNow(sql),
+    handle: (tenant) => expiry.expireDue(tenant),
+  });
+}

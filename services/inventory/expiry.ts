@@ -1,0 +1,46 @@
+/**
+ * Ends what has run out of time. The row decides: whoever comes first, twice or late, it ends once and not
+ * early.
+ */
+import type { Sql } from "#libs/db";
+import type { Changes } from "./changes.ts";
+import type { ExpiryTrigger } from "./domain/calls.ts";
+import { type DueReservation, listDue } from "./store/reservations.ts";
+
+export type Expiry = {
+  /** Expires all that is due of a tenant now. */
+  expireDue(tenant: string): Promise<void>;
+  /** Expires what is overdue of any tenant, a bounded number; true if there may be more. */
+  sweep(): Promise<boolean>;
+};
+
+/** Reservations that are looked up at once: a few batches. */
+const ROUND = 1_024;
+/** What is overdue by no more than this is left to the nudge, which comes at the end of its second. */
+const SWEEP_GRACE_MS = 2_000;
+
+/** Makes the expiry of a process. */
+export function createExpiry({ sql, changes }: { readonly sql: Sql; readonly changes: Changes }): Expiry {
+  async function expireAll(due: readonly DueReservation[], trigger: ExpiryTrigger): Promise<void> {
+    await Promise.all(
+      due.map(({ tenant, reservationId }) =>
+        changes.reservation(tenant, { kind: "expire", reservationId, trigger }),
+      ),
+    );
+  }
+
+  return {
+    expireDue: async (tenant) => {
+      for (;;) {
+        const due = await listDue(sql, { tenant, graceMs: 0, limit: ROUND });
+        await expireAll(due, "nudge");
+        if (due.length < ROUND) return;
+      }
+    },
+    sweep: async () => {
+      const due = await listDue(sql, { graceMs: SWEEP_GRACE_MS, limit: ROUND });
+      await expireAll(due, "sweeper");
+      return due.length === ROUND;
+    },
+  };
+}

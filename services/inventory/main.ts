@@ -1,0 +1,112 @@
+/**
+ * The process of one instance: `node services/inventory/main.ts`. `... main.ts migrate` prepares its
+ * database, and `... main.ts archive MONTHS` takes out of use what ended more than that many months ago.
+ */
+import { join } from "node:path";
+import { createLogger, createMetrics, runProcess, type Stoppable, startOpsServer } from "#libs/boot";
+import { migrate, pendingMigrations, type Sql } from "#libs/db";
+import { connectBroker, createEventMetrics, createOutboxRelay } from "#libs/events";
+import { startRpcServer } from "#libs/rpc";
+import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
+import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
+import { createInventoryServices } from "./api.ts";
+import { createChanges } from "./changes.ts";
+import { type InventoryConfig, readInventoryConfig } from "./config.ts";
+import { consumeOrders, consumeReservationNudges } from "./events.ts";
+import { createExpiry } from "./expiry.ts";
+import { createStockMetrics } from "./metrics.ts";
+import { archive } from "./store/archive.ts";
+import { connectStore } from "./store/connect.ts";
+import { ensurePartitions } from "./store/partitions.ts";
+import { pingStore } from "./store/ping.ts";
+import { startTimers } from "./timers.ts";
+
+const MIGRATIONS = join(import.meta.dirname, "migrations");
+/** Balancers look every second; by then they have seen that this instance stops. */
+const STOP_NOTICE_MS = 1_500;
+const DRAIN_TIMEOUT_MS = 20_000;
+/** A year can be listed and audited in place. */
+const ARCHIVE_AFTER_MONTHS = 13;
+
+const config = readInventoryConfig(process.env);
+const log = createLogger({ instance: config.instance, level: config.logLevel });
+const [command, argument] = process.argv.slice(2);
+
+if (command === "migrate") {
+  await withStore(config, async (sql) => {
+    const applied = await migrate(sql, MIGRATIONS);
+    log.info({ applied, partitions: await ensurePartitions(sql) }, "the database is up to date");
+  });
+} else if (command === "archive") {
+  const months = Number(argument ?? ARCHIVE_AFTER_MONTHS);
+  if (!Number.isInteger(months) || months < 1) throw new Error("archive takes a number of months, 1 or more");
+  await withStore(config, async (sql) => {
+    log.info(await archive(sql, months), "what is old was taken out of use");
+  });
+} else {
+  await runProcess(log, () => start(config));
+}
+
+async function withStore(
+  { databaseUrl, instance }: InventoryConfig,
+  work: (sql: Sql) => Promise<void>,
+): Promise<void> {
+  const sql = connectStore(databaseUrl, `${instance} ${command}`);
+  try {
+    await work(sql);
+  } finally {
+    await sql.end();
+  }
+}
+
+async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promise<Stoppable> {
+  const { registry, observeCall } = createMetrics();
+  const metrics = createStockMetrics(registry);
+  const eventMetrics = createEventMetrics(registry);
+
+  const sql = connectStore(databaseUrl, instance);
+  const pending = await pendingMigrations(sql, MIGRATIONS);
+  if (pending.length > 0) {
+    throw new Error(`the database lacks ${pending.join(", ")}: run main.ts migrate first`);
+  }
+  await ensurePartitions(sql);
+  const broker = connectBroker({ url: rest.amqpUrl, name: instance, log });
+  const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
+  const changes = createChanges({ sql, publish: relay.publish, metrics });
+  const expiry = createExpiry({ sql, changes });
+
+  const timers = startTimers({ sql, expiry, sweeper: rest.expirySweeper, log });
+  const orders = consumeOrders({ sql, broker, changes, log, metrics: eventMetrics });
+  const nudges = rest.expiryNudges
+    ? consumeReservationNudges({ sql, broker, expiry, log, metrics: eventMetrics })
+    : undefined;
+  const rpc = await startRpcServer({
+    address: rest.rpcAddress,
+    services: createInventoryServices({ sql, changes }),
+    reflected: [OrderService, InventoryService],
+    log,
+    observe: observeCall,
+  });
+  const ops = await startOpsServer({
+    address: rest.opsAddress,
+    registry,
+    log,
+    // Without the broker everything but punctuality goes on: events wait in the outbox and the sweeper
+    // expires.
+    readiness: async () => ({ database: await pingStore(sql) }),
+  });
+  log.info({ rpc: rpc.address, ops: ops.address }, "the service is ready");
+
+  return {
+    stop: async () => {
+      ops.setStopping();
+      await rpc.stop({ noticeMs: STOP_NOTICE_MS, drainTimeoutMs: DRAIN_TIMEOUT_MS });
+      await Promise.all([timers.stop(), orders.stop(), nudges?.stop()]);
+      await changes.stop();
+      await relay.stop();
+      await broker.stop();
+      await sql.end({ timeout: 1 });
+      await ops.stop();
+    },
+  };
+}

@@ -1,0 +1,120 @@
+import type { Sql } from "#libs/db";
+import { isOwnedByOrder, type Reservation, type ReservationState, readAt } from "../domain/reservation.ts";
+import { earliestEndOf } from "./ended.ts";
+import { type ReservationRow, reservationFrom } from "./rows.ts";
+
+type ReadRow = ReservationRow & { readonly read_time: Date };
+
+export type ReservationFilter = {
+  readonly state: ReservationState | undefined;
+  /** All if empty. */
+  readonly owner: string;
+};
+
+export type ReservationKey = { readonly createTime: number; readonly reservationId: string };
+
+/** A reservation that has fallen due. */
+export type DueReservation = { readonly tenant: string; readonly reservationId: string };
+
+/** One reservation as it reads now, live or ended. */
+export async function readReservation(
+  sql: Sql,
+  tenant: string,
+  reservationId: string,
+): Promise<Reservation | undefined> {
+  const [row] = await sql<ReadRow[]>`
+    select reservation_id, state, owner, lines, create_time, expire_time, end_time, now() as read_time
+    from reservations
+    where tenant_id = ${tenant}
+      and reservation_id = ${reservationId}
+    union all
+    select reservation_id, state, owner, lines, create_time, expire_time, end_time, now() as read_time
+    from ended_reservations
+    where tenant_id = ${tenant}
+      and reservation_id = ${reservationId}
+      and end_time >= ${earliestEndOf([reservationId], Date.now())}`;
+  return row && readNow(row);
+}
+
+/** A page of reservations behind `after`, newest first, as they read now. */
+export async function listReservations(
+  sql: Sql,
+  tenant: string,
+  filter: ReservationFilter,
+  page: { readonly after: ReservationKey | undefined; readonly limit: number },
+): Promise<Reservation[]> {
+  const { after, limit } = page;
+  const behind = after
+    ? sql`and (create_time, reservation_id) < (${new Date(after.createTime)}, ${after.reservationId}::uuid)`
+    : sql``;
+  const common = sql`${ownedBy(sql, filter.owner)} ${behind}`;
+  const rows = await sql<ReadRow[]>`
+    (
+      select reservation_id, state, owner, lines, create_time, expire_time, end_time, now() as read_time
+      from reservations
+      where tenant_id = ${tenant} ${liveIn(sql, filter.state)} ${common}
+      order by create_time desc, reservation_id desc
+      limit ${limit}
+    )
+    union all
+    (
+      select reservation_id, state, owner, lines, create_time, expire_time, end_time, now() as read_time
+      from ended_reservations
+      where tenant_id = ${tenant} ${filter.state ? sql`and state = ${filter.state}` : sql``} ${common}
+      order by create_time desc, reservation_id desc
+      limit ${limit}
+    )
+    order by create_time desc, reservation_id desc
+    limit ${limit}`;
+  return rows.map(readNow);
+}
+
+/**
+ * Live reservations of any tenant (or of one) whose time came before `until`, or by now less `graceMs`;
+ * oldest first.
+ */
+export async function listDue(
+  sql: Sql,
+  due: { readonly tenant?: string; readonly graceMs: number; readonly limit: number },
+): Promise<DueReservation[]> {
+  return await sql<DueReservation[]>`
+    select tenant_id as tenant, reservation_id as "reservationId"
+    from reservations
+    where state = 'ACTIVE'
+      and expire_time is not null
+      and expire_time <= clock_timestamp() - ${due.graceMs} * interval '1 millisecond'
+      ${due.tenant === undefined ? sql`` : sql`and tenant_id = ${due.tenant}`}
+    order by expire_time
+    limit ${due.limit}`;
+}
+
+function readNow(row: ReadRow): Reservation {
+  return readAt(reservationFrom(row), row.read_time.getTime());
+}
+
+const ORDER_ID = /^orders\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+// The reservation of an order has the order's id, so no index has their owners.
+function ownedBy(sql: Sql, owner: string) {
+  if (owner === "") return sql``;
+  if (!isOwnedByOrder({ owner }))
+    return sql`and owner not like 'orders/%' and left(owner, 64) = left(${owner}, 64) and owner = ${owner}`;
+  if (!ORDER_ID.test(owner)) return sql`and false`;
+  return sql`and reservation_id = ${owner.slice("orders/".length)}::uuid and owner = ${owner}`;
+}
+
+// What has run out of time reads EXPIRED, swept or not.
+function liveIn(sql: Sql, state: ReservationState | undefined) {
+  switch (state) {
+    case undefined:
+      return sql``;
+    case "ACTIVE":
+      return sql`and state = 'ACTIVE' and (expire_time is null or expire_time > now())`;
+    case "EXPIRED":
+      return sql`and state = 'ACTIVE' and expire_time <= now()`;
+    case "RELEASED":
+      return sql`and state = 'RELEASED'`;
+    case "COMMITTED":
+      return sql`and false`;
+  }
+}
