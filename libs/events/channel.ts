@@ -21,8 +21,12 @@ export type KeptChannel = Loop & {
   renew(): void;
 };
 
-/** Long enough for a broker that has just started and is still electing the leaders of its queues. */
-const SET_UP_TIMEOUT_MS = 20_000;
+/**
+ * For the first try; a broker that has just started may leave a request without an answer, so a second try comes soon,
+ * and each has longer than the one before, for a broker that is slow.
+ */
+const FIRST_SET_UP_TIMEOUT_MS = 5_000;
+const LONGEST_SET_UP_TIMEOUT_MS = 30_000;
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 5_000;
 /** A broker that does not answer is not waited for. */
@@ -63,8 +67,12 @@ export function keepChannel({ broker, link, name, setUp, onReady }: ChannelOptio
     try {
       if (stopping.signal.aborted) return;
       const ready = setUp(channel);
-      if (!(await endsWithin(Promise.race([ready, gone]), SET_UP_TIMEOUT_MS))) {
-        throw new Error(`the broker did not set up a channel within ${SET_UP_TIMEOUT_MS} ms`);
+      const timeoutMs = Math.min(
+        FIRST_SET_UP_TIMEOUT_MS * 2 ** Math.min(failures, 10),
+        LONGEST_SET_UP_TIMEOUT_MS,
+      );
+      if (!(await endsWithin(Promise.race([ready, gone]), timeoutMs))) {
+        throw new Error(`the broker did not set up a channel within ${timeoutMs} ms`);
       }
       await ready;
       current = channel;

@@ -49,11 +49,15 @@ const DEADLINE_MS = 20_000;
 const POLL_MS = 20;
 
 /** Waits until the condition holds; fails after a deadline with what was last seen. */
-export async function until(holds: () => boolean | Promise<boolean>, seen?: () => unknown): Promise<void> {
-  const deadline = performance.now() + DEADLINE_MS;
+export async function until(
+  holds: () => boolean | Promise<boolean>,
+  seen?: () => unknown,
+  deadlineMs = DEADLINE_MS,
+): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
   while (!(await holds())) {
     if (performance.now() > deadline) {
-      throw new Error(`not within ${DEADLINE_MS} ms: ${holds}; last seen: ${JSON.stringify(seen?.())}`);
+      throw new Error(`not within ${deadlineMs} ms: ${holds}; last seen: ${JSON.stringify(seen?.())}`);
     }
     await pause(POLL_MS);
   }
