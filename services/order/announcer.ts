@@ -27,7 +27,8 @@ const SECOND_MS = 1_000;
 
 /** Makes the announcer of a process; `publish` may lose what it is given, as the outbox has it too. */
 export function createAnnouncer(publish: (messages: readonly OutboxMessage[]) => void): Announcer {
-  // Seconds whose nudge is committed, oldest first. What is forgotten is only asked of the database once more.
+  // Seconds whose nudge is committed, oldest first. What is forgotten is only asked of the database once
+  // more.
   const known = new Set<string>();
 
   return {

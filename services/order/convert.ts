@@ -121,8 +121,9 @@ export function draftOf(request: CreateOrderRequest, mintedId: string): Draft {
 }
 
 /**
- * What a request_id stands for, if there is one: SHA-256 over the method's request type and all of the request but that
- * id. The same fields always give the same bytes, because they are written in the order of their numbers.
+ * What a request_id stands for, if there is one: SHA-256 over the method's request type and all of the
+ * request but that id. The same fields always give the same bytes, because they are written in the order of
+ * their numbers.
  */
 export function requestKeyOf<Desc extends DescMessage>(
   desc: Desc,

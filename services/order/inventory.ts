@@ -23,8 +23,8 @@ export type OrderToReserve = {
 };
 
 /**
- * Reserves the stock of orders under their own ids, each by itself, and answers each in its place. It may be repeated.
- * Rejects if nobody knows what became of them.
+ * Reserves the stock of orders under their own ids, each by itself, and answers each in its place. It may be
+ * repeated. Rejects if nobody knows what became of them.
  */
 export type ReserveOrders = (
   tenant: string,

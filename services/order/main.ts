@@ -1,4 +1,7 @@
-/** The process of one instance: `node services/order/main.ts`, or `... main.ts migrate` to prepare its database. */
+/**
+ * The process of one instance: `node services/order/main.ts`, or `... main.ts migrate` to prepare its
+ * database.
+ */
 import { join } from "node:path";
 import { createLogger, createMetrics, runProcess, type Stoppable, startOpsServer } from "#libs/boot";
 import { migrate, pendingMigrations } from "#libs/db";
@@ -74,7 +77,8 @@ async function start(config: OrderConfig): Promise<Stoppable> {
     address: config.opsAddress,
     registry,
     log,
-    // Without the broker everything but punctuality goes on: events wait in the outbox and the sweeper expires.
+    // Without the broker everything but punctuality goes on: events wait in the outbox and the sweeper
+    // expires.
     readiness: async () => ({ database: await pingStore(sql) }),
   });
   log.info({ rpc: rpc.address, ops: ops.address }, "the service is ready");

@@ -39,7 +39,10 @@ export type Changes = {
   stop(): Promise<void>;
 };
 
-/** How often a batch is judged anew when a request_id of its is taken under its feet; each time one more is known. */
+/**
+ * How often a batch is judged anew when a request_id of its is taken under its feet; each time one more is
+ * known.
+ */
 const ATTEMPTS = 3;
 
 /** Makes the changes of a process. */
@@ -103,7 +106,8 @@ async function changeOrders(
   announcer: Announcer,
 ): Promise<ChangedBatch> {
   const requestIds = calls.flatMap(({ request }) => (request ? [request.requestId] : []));
-  // The rows first: a repetition that waited for its first sending sees that one's request when it looks then.
+  // The rows first: a repetition that waited for its first sending sees that one's request when it looks
+  // then.
   const [locked, used] = await Promise.all([
     lockOrders(tx, tenant, [...new Set(calls.map(({ orderId }) => orderId))]),
     findRequests(tx, tenant, requestIds),
@@ -131,7 +135,9 @@ async function changeOrders(
   return { outcomes, changes: book.changes, announcement };
 }
 
-/** The orders of a batch while its calls are judged one after the other, and what they leave to be written. */
+/**
+ * The orders of a batch while its calls are judged one after the other, and what they leave to be written.
+ */
 class Book {
   readonly changes: Change[] = [];
   readonly news: { event: Change["events"][number]; correlationId: string }[] = [];
@@ -148,7 +154,10 @@ class Book {
     this.#used = new Map(used);
   }
 
-  /** Judges one call; throws what its caller is to be told. An order met after its time is expired on the spot. */
+  /**
+   * Judges one call; throws what its caller is to be told. An order met after its time is expired on the
+   * spot.
+   */
   apply(call: ChangeCall): Order {
     const { orderId, request } = call;
     const used = request && this.#used.get(request.requestId);

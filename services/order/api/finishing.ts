@@ -35,7 +35,10 @@ export type FinishedBatch = {
   readonly announcement: Announcement;
 };
 
-/** Finishes the placements of a batch, each by itself. The rows judge: an order that has left RESERVING stays as it is. */
+/**
+ * Finishes the placements of a batch, each by itself. The rows judge: an order that has left RESERVING stays
+ * as it is.
+ */
 export async function finishPlacements(
   tx: Tx,
   tenant: string,

@@ -1,4 +1,7 @@
-/** The way of an order from a request to PENDING or REJECTED: a transaction, a call to Inventory, a transaction. */
+/**
+ * The way of an order from a request to PENDING or REJECTED: a transaction, a call to Inventory, a
+ * transaction.
+ */
 import { createBatcher, type Outcome } from "#libs/batch";
 import { inTransaction, isBadData, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
@@ -40,7 +43,10 @@ export type Placement = {
 const RESERVE_LANES = 4;
 const OVERLOAD_RETRY_MS = 250;
 
-/** Makes the placement of a process. Each of its three steps gathers what waits while the one before it is under way. */
+/**
+ * Makes the placement of a process. Each of its three steps gathers what waits while the one before it is
+ * under way.
+ */
 export function createPlacement({ sql, reserveOrders, announcer, metrics }: PlacementParts): Placement {
   const common = { maxBatch: limits.batchCalls, maxWaiting: limits.waitingCalls };
   const opening = createBatcher<OpeningCall, Opened>({

@@ -1,20 +1,33 @@
 /** The limits of the service: each has a unit and a reason. */
 export const limits = {
-  /** How long stock is kept for payment if the caller does not say: a day, so that a bank transfer can arrive. */
+  /**
+   * How long stock is kept for payment if the caller does not say: a day, so that a bank transfer can arrive.
+   */
   defaultTtlMs: 24 * 3_600_000,
-  /** Calls of one batch: past it a larger batch saves next to nothing, and a batch stays within a few milliseconds. */
+  /**
+   * Calls of one batch: past it a larger batch saves next to nothing, and a batch stays within a few
+   * milliseconds.
+   */
   batchCalls: 256,
   /** Calls of a kind that wait or are under way in a process; the next is refused at once (OVERLOADED). */
   waitingCalls: 4_096,
   /** How often a create begins anew because a repetition of itself took the order back under its feet. */
   placingRounds: 3,
-  /** The longest wait for Inventory's answer: shorter than the default deadline of a call (5 s), so that it is told. */
+  /**
+   * The longest wait for Inventory's answer: shorter than the default deadline of a call (5 s), so that it is
+   * told.
+   */
   reserveTimeoutMs: 4_000,
-  /** Orders expired or abandoned in one transaction: about 30 ms, so that others never wait long for a row. */
+  /**
+   * Orders expired or abandoned in one transaction: about 30 ms, so that others never wait long for a row.
+   */
   expiryBatch: 1_000,
   /** Pause between two looks for orders whose nudge did not come. */
   sweepIntervalMs: 2_000,
-  /** How long an order must be overdue before it is swept: its nudge comes up to 1 s after its time and is handled first. */
+  /**
+   * How long an order must be overdue before it is swept: its nudge comes up to 1 s after its time and is
+   * handled first.
+   */
   sweepGraceMs: 2_000,
   /** A RESERVING order of this age is given up: no create waits that long (the longest deadline is 30 s). */
   recoveryAfterMs: 30_000,
@@ -28,6 +41,9 @@ export const limits = {
   tidyIntervalMs: 60_000,
   /** Rows deleted in one transaction. */
   tidyBatch: 5_000,
-  /** Seconds of which a process remembers that their nudge is there: more than 24 h of one tenant, about 10 MB. */
+  /**
+   * Seconds of which a process remembers that their nudge is there: more than 24 h of one tenant, about 10
+   * MB.
+   */
   knownNudges: 100_000,
 } as const;

@@ -148,7 +148,10 @@ export function reject(order: Order, now: number, rejection: Rejection): Change 
   return { ...change, events: [{ type: "OrderRejected", orderId, rejection, time: now }] };
 }
 
-/** RESERVING to REJECTED: nobody knows what became of its stock, so whatever was reserved is released by its id. */
+/**
+ * RESERVING to REJECTED: nobody knows what became of its stock, so whatever was reserved is released by its
+ * id.
+ */
 export function abandon(order: Order, now: number, actor: Actor): Change {
   requireReserving(order);
   const change = changed(order, "REJECTED", now, actor, "ABANDONED", {
@@ -173,7 +176,10 @@ export function cancel(order: Order, now: number, reason: string): Change {
   return { ...change, events: [{ type: "OrderCancelled", orderId: order.orderId, reason, time: now }] };
 }
 
-/** PENDING and not due to PENDING for longer; a ttl that ends before the present expire_time takes nothing away. */
+/**
+ * PENDING and not due to PENDING for longer; a ttl that ends before the present expire_time takes nothing
+ * away.
+ */
 export function extend(order: Order, now: number, ttlMs: number): Change {
   requirePending(order, now);
   const expireTime = Math.max(order.expireTime ?? 0, now + ttlMs);

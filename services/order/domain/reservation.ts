@@ -29,7 +29,10 @@ export type Verdict =
   /** It was asked for wrongly or at a bad moment, and nothing of it stays. */
   | { readonly kind: "takeBack"; readonly error: DomainError };
 
-/** Decides what becomes of an order by what Inventory said; throws if Inventory does not know what became of its stock. */
+/**
+ * Decides what becomes of an order by what Inventory said; throws if Inventory does not know what became of
+ * its stock.
+ */
 export function verdictOf(orderId: string, reserved: Reserved): Verdict {
   switch (reserved.state) {
     case "RESERVED":
@@ -62,7 +65,10 @@ function verdictOfRefusal(orderId: string, refusal: Refusal): Verdict {
   }
 }
 
-/** What becomes of an order whose call failed as a whole; throws the failure if nobody knows what became of its stock. */
+/**
+ * What becomes of an order whose call failed as a whole; throws the failure if nobody knows what became of
+ * its stock.
+ */
 export function verdictOfFailure(error: unknown): Verdict {
   if (error instanceof DomainError && !isUndecided(error)) return { kind: "takeBack", error };
   throw error;

@@ -1,4 +1,5 @@
--- What a customer placed. Its row is the only judge of its state: every transition is a conditional statement on it.
+-- What a customer placed. Its row is the only judge of its state: every transition is a conditional statement
+-- on it.
 create table orders (
   tenant_id text not null,
   order_id uuid not null,
@@ -35,12 +36,14 @@ create table orders (
   constraint orders_version_positive
     check (version >= 1 and attempts >= 1)
 ) with (
-  -- Four writes in an order's life leave three dead rows behind: sweep them before they are a fifth of the table.
+  -- Four writes in an order's life leave three dead rows behind: sweep them before they are a fifth of the
+  -- table.
   autovacuum_vacuum_scale_factor = 0.02,
   autovacuum_analyze_scale_factor = 0.02
 );
 
--- Lists by state, and all of a tenant by merging its six states; the recovery loop finds old RESERVING ones here.
+-- Lists by state, and all of a tenant by merging its six states; the recovery loop finds old RESERVING ones
+-- here.
 create index orders_by_state on orders (tenant_id, state, create_time, order_id);
 -- The beginning of the customer's id only: an id may be longer than an index entry.
 create index orders_by_customer on orders (tenant_id, left(customer_id, 64), create_time, order_id);
@@ -91,9 +94,11 @@ create table requests (
 );
 
 -- Rows come in by time and leave by time; this costs nothing at an insert and finds the old ones.
-create index requests_by_age on requests using brin (create_time) with (pages_per_range = 16, autosummarize = on);
+create index requests_by_age on requests using brin (create_time)
+  with (pages_per_range = 16, autosummarize = on);
 
--- The seconds at which orders of a tenant fall due and for which a nudge is in the outbox, with the broker, or past.
+-- The seconds at which orders of a tenant fall due and for which a nudge is in the outbox, with the broker,
+-- or past.
 create table nudges (
   tenant_id text not null,
   due_time timestamptz(3) not null,
@@ -101,13 +106,14 @@ create table nudges (
   constraint nudges_whole_second check (due_time = date_trunc('second', due_time))
 );
 
--- The outbox: what a transaction has to say, in the transaction itself. Each service has this table in its own database;
--- its first migration carries a copy of this text.
+-- The outbox: what a transaction has to say, in the transaction itself. Each service has this table in its
+-- own database; its first migration carries a copy of this text.
 --
--- A row is written with its event or nudge, published, confirmed by the broker and deleted: two writes a message where
--- the process that wrote it also publishes it. next_attempt_time is when the next relay may take it: a row is born
--- leased to its writer for a few seconds, a relay that takes it leases it anew, and a failure moves it a growing pause
--- away. So no lock is held while the broker is waited for, and what a dead process left is taken by another.
+-- A row is written with its event or nudge, published, confirmed by the broker and deleted: two writes a
+-- message where the process that wrote it also publishes it. next_attempt_time is when the next relay may
+-- take it: a row is born leased to its writer for a few seconds, a relay that takes it leases it anew, and a
+-- failure moves it a growing pause away. So no lock is held while the broker is waited for, and what a dead
+-- process left is taken by another.
 create table outbox (
   tenant_id text not null,
   outbox_id uuid not null,

@@ -1,6 +1,6 @@
 /**
- * Columns as Postgres writes lists, for `unnest` and `any`. The driver can write them too, but looks at each value three
- * times and can't guess the type of an empty list.
+ * Columns as Postgres writes lists, for `unnest` and `any`. The driver can write them too, but looks at each
+ * value three times and can't guess the type of an empty list.
  */
 
 /** A column of ids: text without quotes or backslashes. */
@@ -25,7 +25,8 @@ export function bytes(values: readonly Uint8Array[]): string {
 
 /** A column of times, given in milliseconds since 1970. */
 export function times(values: readonly (number | undefined)[]): string {
-  return `{${values.map((value) => (value === undefined ? "null" : new Date(value).toISOString())).join(",")}}`;
+  const texts = values.map((value) => (value === undefined ? "null" : new Date(value).toISOString()));
+  return `{${texts.join(",")}}`;
 }
 
 function quoted(text: string): string {

@@ -1,9 +1,9 @@
 import { connect, type Sql } from "#libs/db";
 
 /**
- * Statements are planned once a connection and the plan is kept, often from a time when the table was empty. Each of
- * them is meant to go by an index, row by row; without these settings one that was planned on an empty table would read
- * a full one from end to end.
+ * Statements are planned once a connection and the plan is kept, often from a time when the table was empty.
+ * Each of them is meant to go by an index, row by row; without these settings one that was planned on an
+ * empty table would read a full one from end to end.
  */
 const SETTINGS = {
   plan_cache_mode: "force_generic_plan",

@@ -13,8 +13,8 @@ export type ExpiryWindow = {
 };
 
 /**
- * PENDING and due to EXPIRED, with their rows of history: the next `limit` of a tenant by the time they fell due. Rows
- * that others have locked are passed over, so this never waits.
+ * PENDING and due to EXPIRED, with their rows of history: the next `limit` of a tenant by the time they fell
+ * due. Rows that others have locked are passed over, so this never waits.
  */
 export async function expireOrders(
   tx: Tx,
@@ -91,7 +91,8 @@ export async function abandonOrders(
     history as (
       insert into order_history
         (tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason)
-      select ${tenant}, order_id, version, 'RESERVING', 'REJECTED', end_time, 'recovery', ${abandonment.reason}
+      select
+        ${tenant}, order_id, version, 'RESERVING', 'REJECTED', end_time, 'recovery', ${abandonment.reason}
       from abandoned
     )
     select order_id, end_time
@@ -100,8 +101,8 @@ export async function abandonOrders(
 }
 
 /**
- * The tenants with an order overdue for longer than `graceMs`. It leaps from tenant to tenant along the index of what
- * falls due, so it costs a few page reads a tenant however many orders wait.
+ * The tenants with an order overdue for longer than `graceMs`. It leaps from tenant to tenant along the index
+ * of what falls due, so it costs a few page reads a tenant however many orders wait.
  */
 export async function tenantsWithOverdueOrders(sql: Sql, graceMs: number): Promise<string[]> {
   const rows = await sql<{ tenant_id: string }[]>`

@@ -25,7 +25,9 @@ const everyState: readonly State[] = ["RESERVING", "PENDING", "SETTLED", "CANCEL
 
 type PageRow = OrderRow & { now: Date };
 
-/** A page of orders, newest first, by (create_time, order_id), which never change: stable while others write. */
+/**
+ * A page of orders, newest first, by (create_time, order_id), which never change: stable while others write.
+ */
 export async function listOrders(sql: Sql, tenant: string, page: OrderPage): Promise<Snapshot> {
   const rows = await (page.customerId === ""
     ? listByState(sql, tenant, page)
@@ -46,8 +48,9 @@ export async function listOrders(sql: Sql, tenant: string, page: OrderPage): Pro
 }
 
 /**
- * Each state's part is read from its own end of the index and the parts are merged, so a page costs at most six times
- * its length however many orders there are. What is due and not yet swept is a part of its own, usually empty.
+ * Each state's part is read from its own end of the index and the parts are merged, so a page costs at most
+ * six times its length however many orders there are. What is due and not yet swept is a part of its own,
+ * usually empty.
  */
 async function listByState(sql: Sql, tenant: string, page: OrderPage): Promise<PageRow[]> {
   const { createTime, orderId } = page.after ?? beginning;
@@ -109,7 +112,8 @@ async function listByCustomer(sql: Sql, tenant: string, page: OrderPage): Promis
       and (create_time, order_id) < (${new Date(createTime)}, ${orderId})
       and (
         ${page.state ?? ""} = ''
-        or case when state = 'PENDING' and expire_time <= now() then 'EXPIRED' else state end = ${page.state ?? ""}
+        or ${page.state ?? ""} =
+          case when state = 'PENDING' and expire_time <= now() then 'EXPIRED' else state end
       )
     order by create_time desc, order_id desc
     limit ${page.limit}`;

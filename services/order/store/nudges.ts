@@ -2,8 +2,9 @@ import type { Sql, Tx } from "#libs/db";
 import { times } from "./columns.ts";
 
 /**
- * Notes the seconds at which orders fall due and returns those that nobody had noted: the caller writes their nudges in
- * the same transaction. Waits for others who are about to note the same ones; all note them in the order of time.
+ * Notes the seconds at which orders fall due and returns those that nobody had noted: the caller writes their
+ * nudges in the same transaction. Waits for others who are about to note the same ones; all note them in the
+ * order of time.
  */
 export async function insertNudges(tx: Tx, tenant: string, dueTimes: readonly number[]): Promise<number[]> {
   if (dueTimes.length === 0) return [];

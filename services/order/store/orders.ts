@@ -17,8 +17,8 @@ export async function readOrders(
   const [rows, lines] = await Promise.all([
     sql<RowAndNow[]>`
       select
-        order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time, end_time,
-        payment_reference, cancel_reason, rejection, date_trunc('milliseconds', now()) as now
+        order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time,
+        end_time, payment_reference, cancel_reason, rejection, date_trunc('milliseconds', now()) as now
       from orders
       where tenant_id = ${tenant}
         and order_id = any(${uuids(orderIds)}::uuid[])`,
@@ -28,15 +28,15 @@ export async function readOrders(
 }
 
 /**
- * Reads orders with their lines and keeps their rows from changing until the transaction ends. All who lock several rows
- * and wait for them lock in the order of the ids, so nobody waits in a circle.
+ * Reads orders with their lines and keeps their rows from changing until the transaction ends. All who lock
+ * several rows and wait for them lock in the order of the ids, so nobody waits in a circle.
  */
 export async function lockOrders(tx: Tx, tenant: string, orderIds: readonly string[]): Promise<Snapshot> {
   const [rows, lines] = await Promise.all([
     tx<RowAndNow[]>`
       select
-        order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time, end_time,
-        payment_reference, cancel_reason, rejection, date_trunc('milliseconds', now()) as now
+        order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time,
+        end_time, payment_reference, cancel_reason, rejection, date_trunc('milliseconds', now()) as now
       from orders
       where tenant_id = ${tenant}
         and order_id = any(${uuids(orderIds)}::uuid[])
@@ -73,12 +73,16 @@ function snapshotOf(rows: readonly RowAndNow[], lineRows: readonly LineRow[]): S
   return { now, orders };
 }
 
-/** An order that was PENDING, locked and judged, as it is to be saved; `judgedVersion` is what it was judged by. */
+/**
+ * An order that was PENDING, locked and judged, as it is to be saved; `judgedVersion` is what it was judged
+ * by.
+ */
 export type Saved = { readonly order: Order; readonly judgedVersion: number };
 
 /**
- * Writes the outcome of transitions from PENDING. The row has the last word: it must still be PENDING, of the version
- * that was judged, and due if and only if it is expired; anything else is a defect and undoes the transaction.
+ * Writes the outcome of transitions from PENDING. The row has the last word: it must still be PENDING, of the
+ * version that was judged, and due if and only if it is expired; anything else is a defect and undoes the
+ * transaction.
  */
 export async function saveOrders(tx: Tx, tenant: string, saved: readonly Saved[]): Promise<void> {
   if (saved.length === 0) return;
@@ -104,7 +108,8 @@ export async function saveOrders(tx: Tx, tenant: string, saved: readonly Saved[]
       ${texts(orders.map((order) => order.paymentReference))}::text[],
       ${texts(orders.map((order) => order.cancelReason))}::text[]
     ) as saved (
-      order_id, judged_version, state, version, update_time, expire_time, end_time, payment_reference, cancel_reason
+      order_id, judged_version, state, version, update_time, expire_time, end_time, payment_reference,
+      cancel_reason
     )
     where orders.tenant_id = ${tenant}
       and orders.order_id = saved.order_id
@@ -124,7 +129,8 @@ export async function insertHistory(
 ): Promise<void> {
   if (transitions.length === 0) return;
   await tx`
-    insert into order_history (tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason)
+    insert into order_history
+      (tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason)
     select ${tenant}, order_id, sequence, from_state, to_state, create_time, actor, reason
     from unnest(
       ${uuids(transitions.map(({ orderId }) => orderId))}::uuid[],

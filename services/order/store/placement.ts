@@ -3,8 +3,8 @@ import type { Draft, Rejection } from "../domain/order.ts";
 import { numbers, texts, uuids } from "./columns.ts";
 
 /**
- * Writes the orders as RESERVING, with the first row of their history, and returns when each came into being. An id that
- * is taken is left out.
+ * Writes the orders as RESERVING, with the first row of their history, and returns when each came into being.
+ * An id that is taken is left out.
  */
 export async function insertOrders(
   tx: Tx,
@@ -80,7 +80,9 @@ export async function countAttempt(tx: Tx, tenant: string, orderIds: readonly st
 /** An order that left RESERVING in a statement. */
 export type Left = { readonly time: number; readonly expireTime: number | undefined };
 
-/** RESERVING to PENDING for the ttl of each, with its row of history; returns those that were still RESERVING. */
+/**
+ * RESERVING to PENDING for the ttl of each, with its row of history; returns those that were still RESERVING.
+ */
 export async function confirmOrders(
   tx: Tx,
   tenant: string,
@@ -159,8 +161,8 @@ export async function rejectOrders(
 }
 
 /**
- * Removes orders as if they had never been sent: those still RESERVING at which no other call works. Another call may
- * have reserved their stock by now, and an order that is gone would not give it back.
+ * Removes orders as if they had never been sent: those still RESERVING at which no other call works. Another
+ * call may have reserved their stock by now, and an order that is gone would not give it back.
  */
 export async function takeBack(tx: Tx, tenant: string, orderIds: readonly string[]): Promise<Set<string>> {
   if (orderIds.length === 0) return new Set();

@@ -9,8 +9,8 @@ export type RequestKey = {
 };
 
 /**
- * Takes the ids that nobody has used yet and returns them. Waits for others who are about to take the same ones; all
- * take them in one order, so nobody waits in a circle.
+ * Takes the ids that nobody has used yet and returns them. Waits for others who are about to take the same
+ * ones; all take them in one order, so nobody waits in a circle.
  */
 export async function insertRequests(
   tx: Tx,

@@ -1,4 +1,7 @@
-/** What the tests of this service stand on: its database, its parts, and an Inventory that does what it is told. */
+/**
+ * What the tests of this service stand on: its database, its parts, and an Inventory that does what it is
+ * told.
+ */
 import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Registry } from "prom-client";
