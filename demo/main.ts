@@ -32,7 +32,10 @@ async function onOwnStack(supervisor: Supervisor): Promise<number> {
     ({ gatewayUrl } = await startSystem(supervisor, { folder: supervisor.folder, ...options, log }));
     return "ready";
   });
-  return await tell(openShop(gatewayUrl, true));
+  const status = await tell(openShop(gatewayUrl, true));
+  // Its data is thrown away, so there is nothing that an end in good order would save.
+  await supervisor.stop(true);
+  return status;
 }
 
 async function onGivenStack(gatewayUrl: string): Promise<number> {

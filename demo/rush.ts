@@ -18,9 +18,9 @@ type Outcome = { readonly buyer: Buyer; readonly placed: Placed };
 export async function rushForTheLast(shop: Shop, narrator: Narrator): Promise<void> {
   const { sku, name, quantity: units } = shop.item(SKU);
   const { expected } = shop;
-  narrator.chapter(`The last ${units}`);
+  narrator.chapter(`The last ${units}: ${name}`);
   let outcomes: Outcome[] = [];
-  await narrator.step(`${BUYERS} buyers want the ${name}, at once`, async (expect) => {
+  await narrator.step(`${BUYERS} buyers want one, all at once`, async (expect) => {
     outcomes = await rush(shop, narrator, sku);
     const states = outcomes.flatMap(({ placed: { order } }) => (order ? [stateName(order.state)] : []));
     expect("orders that won", states.length, units);
