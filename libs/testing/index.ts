@@ -1,3 +1,3 @@
-export { createTestBroker, createVirtualHost, type TestBroker } from "./broker.ts";
+export { createTestBroker, type TestBroker } from "./broker.ts";
 export { testCall } from "./call.ts";
 export { createTestDatabase, type TestDatabase } from "./database.ts";
