@@ -75,11 +75,13 @@ export function createStockMetrics(registry: Registry): StockMetrics {
       batchSeconds.observe(tookMs / MS);
     },
     watchWaiting: (waiting) => {
-      const gauge = new Gauge({
+      const gauge: Gauge = new Gauge({
         name: "batch_waiting_calls",
         help: "Calls that wait for their batch.",
         registers: [],
-        collect: () => gauge.set(waiting()),
+        collect: () => {
+          gauge.set(waiting());
+        },
       });
       registry.registerMetric(gauge);
     },

@@ -31,9 +31,10 @@ async function oldPartitions(sql: Sql, months: number): Promise<Partition[]> {
 }
 
 async function refuseInconsistent(sql: Sql): Promise<void> {
-  const tenants = await sql<
-    { tenant_id: string }[]
-  >`select distinct tenant_id from locations order by tenant_id`;
+  const tenants = await sql<{ tenant_id: string }[]>`
+    select distinct tenant_id
+    from locations
+    order by tenant_id`;
   for (const { tenant_id } of tenants) {
     const { differences } = await verifyStock(sql, tenant_id, []);
     const [first] = differences;
