@@ -1,0 +1,38 @@
+import type { Ground } from "./ground.ts";
+import type { Notes } from "./report.ts";
+import { measureFloor } from "./scenarios/floor.ts";
+import { measureLone } from "./scenarios/lone.ts";
+import { measureBaskets, measureHot, measureUniform } from "./scenarios/reservations.ts";
+import { measureRpc } from "./scenarios/rpc.ts";
+
+/** Something that is measured and checked as a whole. */
+export type Scenario = {
+  readonly name: string;
+  readonly about: string;
+  /** Whether it runs when nobody asks for it by name: in the full form, and in the quick one. */
+  readonly runsBy: "default" | "full" | "name";
+  readonly run: (ground: Ground, notes: Notes) => Promise<void>;
+};
+
+const scenarios: readonly Scenario[] = [
+  { name: "rpc", about: "unary gRPC with a trivial handler", runsBy: "default", run: measureRpc },
+  { name: "lone", about: "a lone caller's latency", runsBy: "default", run: measureLone },
+  { name: "hot", about: "reservations of one sku", runsBy: "default", run: measureHot },
+  { name: "uniform", about: "reservations over 1,000 skus", runsBy: "default", run: measureUniform },
+  { name: "baskets", about: "five lines a call", runsBy: "full", run: measureBaskets },
+  { name: "floor", about: "the database alone", runsBy: "default", run: measureFloor },
+];
+
+/** The scenarios that `chosen` names, separated by commas, or those of the form when it names none. */
+export function chooseScenarios(chosen: string | undefined, quick: boolean): readonly Scenario[] {
+  if (!chosen) {
+    return scenarios.filter(({ runsBy }) => runsBy === "default" || (runsBy === "full" && !quick));
+  }
+  return chosen.split(",").map((name) => {
+    const found = scenarios.find((scenario) => scenario.name === name);
+    if (found) return found;
+    throw new Error(
+      `there is no scenario "${name}": ${scenarios.map((scenario) => scenario.name).join(", ")}`,
+    );
+  });
+}
