@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { create, createRegistry, toBinary } from "@bufbuild/protobuf";
+import { connect } from "amqplib";
 import { DomainError } from "#libs/reasons";
 import { file_holdfast_order_v1_events, OrderSettledSchema } from "#proto/holdfast/order/v1/events_pb.ts";
 import { createConsumer, type EventHandler, on } from "./consumer.ts";
 import { openDeadLetters } from "./dead-letters.ts";
 import { ImpossibleMessage } from "./impossible.ts";
 import type { MessageMeta } from "./message.ts";
+import { createPublisher } from "./publisher.ts";
 import { createOutboxRelay } from "./relay.ts";
 import { commit, deleteQueue, type Scene, sendRaw, setScene, settledOrders, until } from "./scene.ts";
-import { EVENTS_EXCHANGE } from "./topology.ts";
+import { EVENTS_EXCHANGE, LOST_QUEUE } from "./topology.ts";
 
 const QUEUE = "holdfast.inventory.orders";
 const SETTLED = "holdfast.order.v1.OrderSettled";
@@ -264,4 +266,53 @@ test("a consumer whose queue is deleted makes it again and goes on", async (t) =
   running(createOutboxRelay({ sql, broker, log }));
   await commit(sql, settledOrders(1));
   await until(() => seen.length === 1);
+});
+
+test("a message whose consumer dies again and again is put aside by the broker itself", async (t) => {
+  const scene = await setScene(t);
+  const consumer = consume(scene, noting([]));
+  await isReady(scene);
+  await consumer.stop();
+  await sendRaw(scene.url, "", QUEUE, bodyOf("deadly"), { type: SETTLED, messageId: "deadly" });
+  const connection = await connect(scene.url);
+  const channel = await connection.createChannel();
+  for (let died = 0; died <= 10; died += 1) {
+    await until(async () => {
+      const message = await channel.get(QUEUE);
+      if (message) channel.reject(message, true);
+      return message !== false;
+    });
+  }
+  await connection.close();
+  const deadLetters = await deadLettersOf(scene);
+  await until(async () => (await deadLetters.count(QUEUE)) === 1);
+  const [letter] = await deadLetters.list(QUEUE);
+  assert.equal(letter?.reason, "DELIVERY_LIMIT");
+  assert.equal(letter?.queue, QUEUE);
+  assert.ok(letter?.deadTime instanceof Date);
+});
+
+test("what wakes up for a queue that is gone is listed as lost, and can be replayed when the queue is back", async (t) => {
+  const scene = await setScene(t);
+  const { running, broker } = scene;
+  const publisher = running(createPublisher({ broker, name: "stray" }));
+  await until(() => publisher.isReady());
+  await sendRaw(scene.url, "holdfast.delay.1s", QUEUE, bodyOf("stray"), {
+    type: SETTLED,
+    messageId: "stray",
+    headers: { tenant: "demo" },
+  });
+  const deadLetters = await deadLettersOf(scene);
+  await until(async () => (await deadLetters.count(LOST_QUEUE)) === 1);
+  const [letter] = await deadLetters.list(LOST_QUEUE);
+  assert.equal(letter?.queue, QUEUE);
+  assert.equal(letter?.reason, "EXPIRED");
+  await assert.rejects(deadLetters.replay(LOST_QUEUE, "stray"), /holdfast.inventory.orders does not exist/);
+
+  const seen: Seen[] = [];
+  consume(scene, noting(seen));
+  await isReady(scene);
+  assert.equal(await deadLetters.replayAll(LOST_QUEUE), 1);
+  await until(() => seen.length === 1);
+  assert.equal(await deadLetters.count(LOST_QUEUE), 0);
 });

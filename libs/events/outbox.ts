@@ -77,65 +77,69 @@ type OutboxRow = {
   due_in_ms: number | null;
 };
 
+// A relay's statements are planned each time (`unsafe` with parameters does that), and so that no plan reads the whole
+// table: one that was made while the table was empty, as it mostly is, would do so for each message of a backlog.
+//
+// Nor do a relay's commits wait for the disk: a claim or a delete that a crash of the database undoes means a message
+// sent twice, which every consumer may see anyway.
+const withoutWaitingForTheDisk = `
+  commit_mode as materialized (
+    select set_config('synchronous_commit', 'off', true)
+  )`;
+
+const claimStatement = `
+  with ${withoutWaitingForTheDisk},
+  due as materialized (
+    select ctid as place
+    from outbox
+    where next_attempt_time <= now()
+    order by next_attempt_time
+    limit $1::int
+    for no key update skip locked
+  )
+  update outbox
+  set next_attempt_time = clock_timestamp() + $2::int * interval '1 millisecond'
+  from commit_mode
+  where ctid = any (array(select place from due))
+  returning
+    tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time,
+    (extract(epoch from due_time - clock_timestamp()) * 1000)::double precision as due_in_ms`;
+
+const deleteStatement = `
+  with ${withoutWaitingForTheDisk}
+  delete from outbox
+  using commit_mode
+  where tenant_id = any ($1::text[])
+    and outbox_id = any ($2::uuid[])`;
+
+const postponeStatement = `
+  with ${withoutWaitingForTheDisk}
+  update outbox
+  set
+    attempts = attempts + 1,
+    next_attempt_time = clock_timestamp() + least(2 ^ least(attempts, 10), 30) * interval '1 second'
+  from commit_mode
+  where tenant_id = any ($1::text[])
+    and outbox_id = any ($2::uuid[])`;
+
 /**
- * Takes up to `limit` rows whose time has come, oldest first, for `leaseMs`. Relays side by side take different rows.
- * The commits of a relay need not reach the disk before it goes on: a claim or a delete that a crash of the database
- * undoes means a message sent twice, which every consumer may see anyway.
+ * Takes up to `limit` rows whose time has come, oldest first, for `leaseMs`. Relays side by side take different rows,
+ * and no transaction stays open: a relay that dies loses its rows when the lease is over.
  */
 export async function claimOutbox(sql: Sql, limit: number, leaseMs: number): Promise<ClaimedMessage[]> {
-  const rows = await sql<OutboxRow[]>`
-    with commit_mode as materialized (
-      select set_config('synchronous_commit', 'off', true)
-    ),
-    due as materialized (
-      select tenant_id, outbox_id
-      from outbox
-      where next_attempt_time <= now()
-      order by next_attempt_time
-      limit ${limit}
-      for no key update skip locked
-    )
-    update outbox
-    set next_attempt_time = clock_timestamp() + ${leaseMs} * interval '1 millisecond'
-    from due, commit_mode
-    where outbox.tenant_id = due.tenant_id
-      and outbox.outbox_id = due.outbox_id
-    returning
-      outbox.tenant_id, outbox.outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time,
-      (extract(epoch from due_time - clock_timestamp()) * 1000)::double precision as due_in_ms`;
+  const rows = await sql.unsafe<OutboxRow[]>(claimStatement, [limit, leaseMs]);
   // An update gives rows back in any order; a UUIDv7 sorts by its time.
   return rows.map(fromRow).sort((one, other) => (one.outboxId < other.outboxId ? -1 : 1));
 }
 
 /** Forgets messages that the broker has. */
 export async function deleteOutbox(sql: Sql, keys: readonly OutboxKey[]): Promise<void> {
-  await sql`
-    with commit_mode as materialized (
-      select set_config('synchronous_commit', 'off', true)
-    )
-    delete from outbox
-    using
-      commit_mode,
-      unnest(${tenantsOf(sql, keys)}::text[], ${idsOf(sql, keys)}::uuid[]) as sent (tenant_id, outbox_id)
-    where outbox.tenant_id = sent.tenant_id
-      and outbox.outbox_id = sent.outbox_id`;
+  await sql.unsafe(deleteStatement, [tenantsOf(sql, keys), idsOf(sql, keys)]);
 }
 
 /** Lets messages that the broker did not take rest: 1 s after the first failure, then twice as long, up to 30 s. */
 export async function postponeOutbox(sql: Sql, keys: readonly OutboxKey[]): Promise<void> {
-  await sql`
-    with commit_mode as materialized (
-      select set_config('synchronous_commit', 'off', true)
-    )
-    update outbox
-    set
-      attempts = attempts + 1,
-      next_attempt_time = clock_timestamp() + least(2 ^ least(attempts, 10), 30) * interval '1 second'
-    from
-      commit_mode,
-      unnest(${tenantsOf(sql, keys)}::text[], ${idsOf(sql, keys)}::uuid[]) as kept (tenant_id, outbox_id)
-    where outbox.tenant_id = kept.tenant_id
-      and outbox.outbox_id = kept.outbox_id`;
+  await sql.unsafe(postponeStatement, [tenantsOf(sql, keys), idsOf(sql, keys)]);
 }
 
 /** How many messages wait, and how long the oldest of them has; counted up to `limit`, so that a backlog costs little. */
@@ -175,10 +179,7 @@ function fromRow(row: OutboxRow): ClaimedMessage {
 }
 
 function tenantsOf(sql: Sql, keys: readonly OutboxKey[]) {
-  return sql.array(
-    keys.map((key) => key.tenant),
-    TEXT,
-  );
+  return sql.array([...new Set(keys.map((key) => key.tenant))], TEXT);
 }
 
 function idsOf(sql: Sql, keys: readonly OutboxKey[]) {
