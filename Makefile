@@ -2,6 +2,7 @@
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
+ORIGINAL_PATH := $(PATH)
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 NODE := node_modules/.bin/node
 STAMP := node_modules/.set-up
@@ -17,12 +18,17 @@ help: ## List the targets
 .PHONY: set-up
 set-up: $(STAMP) ## Install the packages, Node 24 among them (done by the others when needed)
 
+# The stamp is a copy of the lockfile that was installed, so that a mere new date installs nothing.
 $(STAMP): package-lock.json
+	@if cmp -s package-lock.json $@; then touch $@; else $(MAKE) install; fi
+
+.PHONY: install
+install:
 	@sh stack/require.sh
 	@echo 'installing the packages'
-	@npm ci --no-audit --no-fund --loglevel=error
+	@PATH='$(ORIGINAL_PATH)' npm ci --no-audit --no-fund --loglevel=error
 	@sh stack/require.sh installed
-	@touch $@
+	@cp package-lock.json $(STAMP)
 
 .PHONY: dev
 dev: $(STAMP) ## Run the whole system until Ctrl-C, its data kept in .dev/
