@@ -6,6 +6,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as boundaries from "./tidy/boundaries.ts";
+import * as functions from "./tidy/functions.ts";
 import * as language from "./tidy/language.ts";
 import * as layout from "./tidy/layout.ts";
 import { type Finding, type Rule, sourceFile, type Tree } from "./tidy/source.ts";
@@ -16,6 +17,7 @@ import * as words from "./tidy/words.ts";
 export const rules: Rule[] = [
   layout.fileLength,
   layout.lineLength,
+  functions.functionLength,
   layout.fileNames,
   layout.serviceRooms,
   layout.nothingLeftToDo,

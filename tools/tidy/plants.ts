@@ -7,6 +7,7 @@
 export type Plant = { broken: Record<string, string>; at: string; kept: Record<string, string> };
 
 const lines = (...texts: string[]) => `${texts.join("\n")}\n`;
+const body = (length: number) => Array.from({ length }, () => "  a;");
 const DOMAIN = "services/order/domain/order.ts";
 const API = "services/order/api.ts";
 const STORE = "services/order/store.ts";
@@ -31,6 +32,17 @@ export const plants: Record<string, Plant[]> = {
       kept: {
         [API]: lines(`const a = ${"1".repeat(99)};`),
         "services/order/api.test.ts": lines(`  ["${"a row of a table ".repeat(9)}"],`),
+      },
+    },
+  ],
+  "function-length": [
+    {
+      broken: {
+        [API]: lines("function long(a: { b: string }): { c: number } {", ...body(68), "}"),
+      },
+      at: `${API}:1`,
+      kept: {
+        [API]: lines("function outer() {", ...body(40), "  function inner() {", ...body(40), "  }", "}"),
       },
     },
   ],
