@@ -177,7 +177,7 @@ describe("ending", () => {
     );
   });
 
-  test("a release that comes before its reservation leaves a tombstone, and the late create takes nothing", () => {
+  test("a release before its reservation leaves a tombstone; the late create takes nothing", () => {
     const book = bookOf([levelOf("tea", 5)]);
     applyCall(book, { kind: "release", reservationId: idOf(1), party: "order" });
     assert.equal(stateOf(applyCall(book, orderCall(1, { tea: 1 }))), "RELEASED");
@@ -302,7 +302,7 @@ test("a request made again is answered again; another under its id is refused", 
   assert.equal(book.movements.length, 1);
 });
 
-test("any sequence of calls keeps 0 <= reserved <= on_hand, a chain without a gap, and reserved = live lines", () => {
+test("any calls keep 0 <= reserved <= on_hand, an unbroken chain, and reserved = live lines", () => {
   const skus = ["a", "b", "c"];
   const id = fc.integer({ min: 1, max: 8 });
   const lines = fc.dictionary(fc.constantFrom(...skus), fc.integer({ min: 1, max: 6 }), { minKeys: 1 });

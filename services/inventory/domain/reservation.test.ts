@@ -31,7 +31,8 @@ function reasonOf(work: () => unknown): string {
 }
 
 describe("the transitions of a reservation", () => {
-  // Who asks for what of a reservation in which state, and what it comes to: a state, or the reason of the refusal.
+  // Who asks for what of a reservation in which state, and what it comes to: a state, or the reason of the
+  // refusal.
   type Row = [ReservationState, Transition, Party, "till" | "order", string];
   const live = { expireTime: NOW + 10 };
   const rows: Row[] = [

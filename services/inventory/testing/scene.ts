@@ -1,4 +1,6 @@
-/** What the tests of this service stand on: its database and one or more instances without their processes. */
+/**
+ * What the tests of this service stand on: its database and one or more instances without their processes.
+ */
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Registry } from "prom-client";
 import type { Sql } from "#libs/db";
