@@ -22,6 +22,7 @@ const narrator = createNarrator(screenOf(process.stdout));
 
 /** Shows what a stack says of itself, but for what the story tells anyway. */
 function log(line: string): void {
+  if (line.startsWith("stopping")) narrator.interrupt();
   if (!line.endsWith(" is ready")) narrator.note(line);
 }
 

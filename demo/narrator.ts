@@ -14,6 +14,8 @@ export type Narrator = {
   step(text: string, work: (expect: Expect) => Promise<string>): Promise<void>;
   /** A line beside the story. */
   note(text: string): void;
+  /** Ends the story in the middle: what its steps come to is no longer told. */
+  interrupt(): void;
   table(header: readonly string[], rows: readonly (readonly string[])[]): void;
   /** A line of its own. */
   say(text: string): void;
@@ -51,8 +53,11 @@ export function createNarrator(screen: Screen): Narrator {
   const { paint, line, width } = page;
   let compared = 0;
   let wrong = 0;
+  let isInterrupted = false;
 
   function showStep(mark: string, text: string, result: string): void {
+    page.end();
+    if (isInterrupted) return;
     const room = width - INDENT - (result === "" ? 0 : result.length + 2);
     const [first = "", ...more] = wrap(text, room);
     const end = result === "" ? "" : " ".repeat(Math.max(2, room - first.length + 2)) + paint("bold", result);
@@ -83,16 +88,18 @@ export function createNarrator(screen: Screen): Narrator {
       try {
         result = await work(expect);
       } catch (error) {
-        page.end();
         showStep(paint("red", "✗"), text, "");
         throw error;
       }
-      page.end();
       showStep(mistakes.length === 0 ? paint("green", "✓") : paint("red", "✗"), text, result);
       for (const mistake of mistakes.slice(0, MISTAKES_SHOWN)) page.tell(mistake, "red");
       if (mistakes.length > MISTAKES_SHOWN) page.tell(`and ${mistakes.length - MISTAKES_SHOWN} more`, "red");
     },
     note: (text) => page.aside(text),
+    interrupt() {
+      isInterrupted = true;
+      page.end();
+    },
     table(header, rows) {
       line();
       const [first = "", ...lines] = columnsOf([header, ...rows]);
