@@ -41,7 +41,8 @@ async function refuseInconsistent(sql: Sql): Promise<void> {
     if (!first) continue;
     throw new Error(
       `the ledger of ${tenant_id} disagrees at ${first.sku} in ${first.locationId}, ` +
-        `version ${first.version}: ${first.type}, expected ${first.expected}, found ${first.actual}; nothing was taken out of use`,
+        `version ${first.version}: ${first.type}, expected ${first.expected}, found ${first.actual}; ` +
+        "nothing was taken out of use",
     );
   }
 }

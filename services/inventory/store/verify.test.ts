@@ -119,10 +119,10 @@ describe("old months", () => {
     assert.ok(behind);
     const aged = new Date(behind.to.getTime() - 60_000);
     await old.sql`update movements set create_time = ${aged} where sku = 'aged' and version <= 2`;
-    const before = await verifyStock(old.sql, "demo", []);
+    const earlier = await verifyStock(old.sql, "demo", []);
     const { detached } = await archive(old.sql, 0);
     assert.ok(detached.some((name) => name.startsWith("movements_")));
-    assert.deepEqual(await verifyStock(old.sql, "demo", []), before);
+    assert.deepEqual(await verifyStock(old.sql, "demo", []), earlier);
     await assertConsistent(old);
     const { movements } = await old.api.listMovements(
       create(pb.ListMovementsRequestSchema, { sku: "aged" }),
