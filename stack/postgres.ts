@@ -36,7 +36,8 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresPa
     unix_socket_directories: "",
     // Its segments lie in the data folder, so that a killed server leaves nothing behind in /dev/shm.
     dynamic_shared_memory_type: "mmap",
-    ...(options.throwAway ? { fsync: "off", full_page_writes: "off", synchronous_commit: "off" } : {}),
+    // Synchronous commits stay on: without them even the death of the server alone would lose what was committed.
+    ...(options.throwAway ? { fsync: "off", full_page_writes: "off" } : {}),
   };
   const adminUrl = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
   const plan: ProcessPlan = {

@@ -157,6 +157,9 @@ export function supervise(plan: ProcessPlan, hooks: ProcessHooks): SupervisedPro
         signalQuietly(pid, "SIGKILL");
       }
       await ended;
+      if (lastEnd !== "status 0" && lastEnd !== plan.stopSignal && !hurry) {
+        hooks.log(`${plan.name} did not end in good order (${lastEnd})`);
+      }
     },
   };
 }

@@ -8,7 +8,8 @@ import type { Instance, ServiceName } from "./system.ts";
 const ROOT = join(import.meta.dirname, "..");
 /** A service drains within 20 s. */
 const STOP_TIMEOUT_MS = 25_000;
-const READY_TIMEOUT_MS = 45_000;
+/** About 2 s on an idle machine; a full one is patient. */
+const READY_TIMEOUT_MS = 60_000;
 const PROBE_TIMEOUT_MS = 2_000;
 const MIGRATION_TIMEOUT_MS = 120_000;
 
