@@ -13,7 +13,10 @@ export type BrokerState = "connected" | "disconnected";
 
 /** One connection that comes back by itself for ever. */
 export type Link = {
-  /** Opens a channel; waits for the connection if need be, and rejects only when the link is stopped or breaks. */
+  /**
+   * Opens a channel; waits for the connection if need be, and rejects only when the link is stopped or
+   * breaks.
+   */
   openChannel(): Promise<ConfirmChannel>;
   isConnected(): boolean;
   /** Whether the broker asked publishers to wait (its memory or disk is short). */
@@ -24,11 +27,16 @@ export type Link = {
 export type Broker = Loop & {
   /** "connected" when both connections and every channel that is in use work. */
   state(): BrokerState;
-  /** Publishing and consuming have a connection each, so that a broker which throttles publishers still takes acks. */
+  /**
+   * Publishing and consuming have a connection each, so that a broker which throttles publishers still takes
+   * acks.
+   */
   readonly publishing: Link;
   readonly consuming: Link;
   readonly log: Logger;
-  /** Counts a part (a publisher, a consumer) into the state, until the function that is returned is called. */
+  /**
+   * Counts a part (a publisher, a consumer) into the state, until the function that is returned is called.
+   */
   watch(isReady: () => boolean): () => void;
 };
 
@@ -36,7 +44,10 @@ export type Broker = Loop & {
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A connection that says nothing for twice this time is dead. */
 const HEARTBEAT_S = 10;
-/** Tries go on for ever; no further apart than this, so that events flow within seconds once the broker is back. */
+/**
+ * Tries go on for ever; no further apart than this, so that events flow within seconds once the broker is
+ * back.
+ */
 const LONGEST_RECONNECT_PAUSE_MS = 5_000;
 const FIRST_RECONNECT_PAUSE_MS = 200;
 /** A broker that does not answer our goodbye in time is left without it. */
@@ -144,9 +155,9 @@ async function open(url: string, name: string): Promise<RecoveringChannelModel> 
   });
 }
 
-// Between the handshake and the recovery's own listeners an error of the connection would have none. Channels are not
-// made here but by each part (see keepChannel): a set-up that fails makes the recovery wait for the broker's goodbye,
-// which a broker that has just died never says.
+// Between the handshake and the recovery's own listeners an error of the connection would have none. Channels
+// are not made here but by each part (see keepChannel): a set-up that fails makes the recovery wait for the
+// broker's goodbye, which a broker that has just died never says.
 function tolerateEarlyErrors(connection: ChannelModel): Promise<void> {
   connection.on("error", () => {});
   return Promise.resolve();

@@ -22,8 +22,8 @@ export type KeptChannel = Loop & {
 };
 
 /**
- * For the first try; a broker that has just started may leave a request without an answer, so a second try comes soon,
- * and each has longer than the one before, for a broker that is slow.
+ * For the first try; a broker that has just started may leave a request without an answer, so a second try
+ * comes soon, and each has longer than the one before, for a broker that is slow.
  */
 const FIRST_SET_UP_TIMEOUT_MS = 5_000;
 const LONGEST_SET_UP_TIMEOUT_MS = 30_000;

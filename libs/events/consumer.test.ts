@@ -5,13 +5,13 @@ import { connect } from "amqplib";
 import { DomainError } from "#libs/reasons";
 import { file_holdfast_order_v1_events, OrderSettledSchema } from "#proto/holdfast/order/v1/events_pb.ts";
 import { createConsumer, type EventHandler, on } from "./consumer.ts";
-import { openDeadLetters } from "./dead-letters.ts";
 import { ImpossibleMessage } from "./impossible.ts";
+import { LOST_QUEUE, openDeadLetters } from "./index.ts";
 import type { MessageMeta } from "./message.ts";
 import { createPublisher } from "./publisher.ts";
 import { createOutboxRelay } from "./relay.ts";
-import { commit, deleteQueue, type Scene, sendRaw, setScene, settledOrders, until } from "./scene.ts";
-import { EVENTS_EXCHANGE, LOST_QUEUE } from "./topology.ts";
+import { commit, deleteQueue, type Scene, sendRaw, setScene, settledOrders, until } from "./testing/scene.ts";
+import { EVENTS_EXCHANGE } from "./topology.ts";
 
 const QUEUE = "holdfast.inventory.orders";
 const SETTLED = "holdfast.order.v1.OrderSettled";
@@ -53,7 +53,7 @@ async function deadLettersOf(scene: Scene) {
   return deadLetters;
 }
 
-test("events that come twice and out of order each reach the handler, with an id to know them by", async (t) => {
+test("events that come twice and out of order reach the handler, with an id to know them by", async (t) => {
   const scene = await setScene(t);
   const seen: Seen[] = [];
   consume(scene, noting(seen));
@@ -72,7 +72,7 @@ test("events that come twice and out of order each reach the handler, with an id
   );
 });
 
-test("what cannot be handled is put aside at once with its reason, and does not block what is behind it", async (t) => {
+test("what cannot be handled is put aside with its reason and blocks nothing behind it", async (t) => {
   const scene = await setScene(t);
   const seen: Seen[] = [];
   consume(
@@ -121,7 +121,7 @@ test("what cannot be handled is put aside at once with its reason, and does not 
   assert.equal(await deadLetters.count(QUEUE), poison.length - 1);
 });
 
-test("a failure is tried again after a pause, and once the retries are used up the message is put aside", async (t) => {
+test("a failure is tried again after a pause, and put aside once the retries are used up", async (t) => {
   const scene = await setScene(t);
   const seen: Seen[] = [];
   let failing = true;
@@ -292,7 +292,7 @@ test("a message whose consumer dies again and again is put aside by the broker i
   assert.ok(letter?.deadTime instanceof Date);
 });
 
-test("what wakes up for a queue that is gone is listed as lost, and can be replayed when the queue is back", async (t) => {
+test("what wakes up for a queue that is gone is listed as lost, and replayed when it is back", async (t) => {
   const scene = await setScene(t);
   const { running, broker } = scene;
   const publisher = running(createPublisher({ broker, name: "stray" }));

@@ -33,8 +33,8 @@ export const PREFETCH = 256;
 export const DRAIN_TIMEOUT_MS = 20_000;
 
 /**
- * Binds a handler to the events of one type. It may see an event twice, late and out of order; it is tried again after
- * every error but an ImpossibleMessage.
+ * Binds a handler to the events of one type. It may see an event twice, late and out of order; it is tried
+ * again after every error but an ImpossibleMessage.
  */
 export function on<Desc extends DescMessage>(
   schema: Desc,
@@ -49,7 +49,9 @@ export function on<Desc extends DescMessage>(
   };
 }
 
-/** Consumes a queue of events until it is stopped; see consumeDeliveries for what happens to those that fail. */
+/**
+ * Consumes a queue of events until it is stopped; see consumeDeliveries for what happens to those that fail.
+ */
 export function createConsumer(options: ConsumerOptions): Loop {
   const handlers = new Map(options.handlers.map((handler) => [handler.type, handler]));
 

@@ -11,7 +11,10 @@ export type DeadLetter = {
   readonly tenant: string;
   /** The queue that it goes back to when it is replayed. */
   readonly queue: string;
-  /** A name for programs: UNKNOWN_TYPE, UNDECODABLE, RETRIES_USED_UP, DELIVERY_LIMIT, or what its handler said. */
+  /**
+   * A name for programs: UNKNOWN_TYPE, UNDECODABLE, RETRIES_USED_UP, DELIVERY_LIMIT, or what its handler
+   * said.
+   */
   readonly reason: string;
   /** The error's own words. */
   readonly detail: string;
@@ -66,7 +69,8 @@ export async function openDeadLetters({ url, registry }: DeadLetterOptions): Pro
     try {
       return await work(channel);
     } finally {
-      // What was looked at and not acknowledged goes back to its place; a channel that failed is closed already.
+      // What was looked at and not acknowledged goes back to its place; a channel that failed is closed
+      // already.
       await channel.close().catch(() => {});
     }
   }

@@ -41,16 +41,20 @@ type Move = {
 };
 
 const MOVE_PAUSE_MS = 1_000;
-/** While a dependency is away each delivery is held for a moment, so that a backlog does not race round the ladder. */
+/**
+ * While a dependency is away each delivery is held for a moment, so that a backlog does not race round the
+ * ladder.
+ */
 const OUTAGE_PAUSE_MS = 1_000;
 /** A failing dependency fails every message: one line a second says it. */
 const LOG_INTERVAL_MS = 1_000;
 const CANCEL_TIMEOUT_MS = 2_000;
 
 /**
- * Consumes a queue: each delivery is processed at once, up to `prefetch` side by side, and leaves the queue only when it
- * is done or the broker has confirmed it at its next place. A failure is tried again along the retry rungs, then put
- * aside; an impossible message is put aside at once; while a dependency is away messages wait without being counted.
+ * Consumes a queue: each delivery is processed at once, up to `prefetch` side by side, and leaves the queue
+ * only when it is done or the broker has confirmed it at its next place. A failure is tried again along the
+ * retry rungs, then put aside; an impossible message is put aside at once; while a dependency is away
+ * messages wait without being counted.
  */
 export function consumeDeliveries(options: DeliveryOptions): Loop {
   const { broker, queue, prefetch, log, metrics } = options;

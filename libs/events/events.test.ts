@@ -7,9 +7,9 @@ import { createConsumer, on } from "./consumer.ts";
 import { type MessageMeta, nudgeToOutbox, toOutbox } from "./message.ts";
 import { consumeNudges } from "./nudges.ts";
 import { createOutboxRelay } from "./relay.ts";
-import { commit, outboxDepth, setScene, until } from "./scene.ts";
+import { commit, outboxDepth, setScene, until } from "./testing/scene.ts";
 
-test("an event that was committed reaches its consumer with all it carries, and leaves the outbox", async (t) => {
+test("a committed event reaches its consumer with all it carries, and leaves the outbox", async (t) => {
   const { sql, broker, log, running } = await setScene(t);
   const seen: { orderId: string; meta: MessageMeta }[] = [];
   const consumer = createConsumer({

@@ -1,4 +1,7 @@
-/** Thrown by a handler for a message that no repetition can make right: it goes to the dead letters with this reason. */
+/**
+ * Thrown by a handler for a message that no repetition can make right: it goes to the dead letters with this
+ * reason.
+ */
 export class ImpossibleMessage extends Error {
   override readonly name = "ImpossibleMessage";
   /** A name for programs, such as RESERVATION_COMMITTED. */

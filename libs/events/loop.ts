@@ -1,6 +1,9 @@
 /** Something that runs from the moment it is made until it is stopped. */
 export type Loop = {
-  /** Finishes what is under way, within the loop's drain limit, and resolves. A second call waits for the first. */
+  /**
+   * Finishes what is under way, within the loop's drain limit, and resolves. A second call waits for the
+   * first.
+   */
   stop(): Promise<void>;
 };
 

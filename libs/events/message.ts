@@ -2,7 +2,9 @@ import { type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobu
 import type { Message } from "amqplib";
 import { uuidv7 } from "#libs/db";
 
-/** A row of the outbox: an event for everybody who is bound to its type, or a nudge for one queue at a time. */
+/**
+ * A row of the outbox: an event for everybody who is bound to its type, or a nudge for one queue at a time.
+ */
 export type OutboxMessage = {
   /** A UUIDv7; the AMQP message_id, by which a consumer may recognise a repetition. */
   readonly outboxId: string;

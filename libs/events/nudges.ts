@@ -44,7 +44,8 @@ export function consumeNudges(options: NudgeConsumerOptions): Loop {
         metrics?.nudges.inc({ queue, outcome: "moved" });
         return wayOf(queue, remainingMs);
       }
-      // The last second or so is waited for here, unacknowledged. A timer may be early, so the clock is asked again.
+      // The last second or so is waited for here, unacknowledged. A timer may be early, so the clock is asked
+      // again.
       await new Promise((resolve) => setTimeout(resolve, remainingMs));
     }
     await options.handle(meta.tenant, dueTime);

@@ -11,19 +11,22 @@ export type ClaimedMessage = OutboxMessage & {
 export type OutboxKey = { readonly tenant: string; readonly outboxId: string };
 
 /**
- * How long a new event is left to the process that wrote it, which publishes it from memory right after the commit.
- * If it doesn't (it died, the broker was away), a relay finds the row after this time.
+ * How long a new event is left to the process that wrote it, which publishes it from memory right after the
+ * commit. If it doesn't (it died, the broker was away), a relay finds the row after this time.
  */
 export const WRITER_LEASE_MS = 3_000;
 
-/** The element types of the arrays below, by Postgres' own numbers: the driver can't guess them from an empty value. */
+/**
+ * The element types of the arrays below, by Postgres' own numbers: the driver can't guess them from an empty
+ * value.
+ */
 const BOOLEAN = 16;
 const BYTEA = 17;
 const TEXT = 25;
 
 /**
- * Writes the messages in one statement; they are sent if and only if the transaction commits. After the commit give the
- * same messages to `relay.publish`.
+ * Writes the messages in one statement; they are sent if and only if the transaction commits. After the
+ * commit give the same messages to `relay.publish`.
  */
 export async function insertOutbox(tx: Tx, messages: readonly OutboxMessage[]): Promise<void> {
   if (messages.length === 0) return;
@@ -34,7 +37,8 @@ export async function insertOutbox(tx: Tx, messages: readonly OutboxMessage[]): 
     );
   await tx`
     insert into outbox (
-      tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time, next_attempt_time
+      tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time,
+      next_attempt_time
     )
     select
       tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time,
@@ -77,11 +81,12 @@ type OutboxRow = {
   due_in_ms: number | null;
 };
 
-// A relay's statements are planned each time (`unsafe` with parameters does that), and so that no plan reads the whole
-// table: one that was made while the table was empty, as it mostly is, would do so for each message of a backlog.
+// A relay's statements are planned each time (`unsafe` with parameters does that), and so that no plan reads
+// the whole table: one that was made while the table was empty, as it mostly is, would do so for each message
+// of a backlog.
 //
-// Nor do a relay's commits wait for the disk: a claim or a delete that a crash of the database undoes means a message
-// sent twice, which every consumer may see anyway.
+// Nor do a relay's commits wait for the disk: a claim or a delete that a crash of the database undoes means a
+// message sent twice, which every consumer may see anyway.
 const withoutWaitingForTheDisk = `
   commit_mode as materialized (
     select set_config('synchronous_commit', 'off', true)
@@ -123,8 +128,8 @@ const postponeStatement = `
     and outbox_id = any ($2::uuid[])`;
 
 /**
- * Takes up to `limit` rows whose time has come, oldest first, for `leaseMs`. Relays side by side take different rows,
- * and no transaction stays open: a relay that dies loses its rows when the lease is over.
+ * Takes up to `limit` rows whose time has come, oldest first, for `leaseMs`. Relays side by side take
+ * different rows, and no transaction stays open: a relay that dies loses its rows when the lease is over.
  */
 export async function claimOutbox(sql: Sql, limit: number, leaseMs: number): Promise<ClaimedMessage[]> {
   const rows = await sql.unsafe<OutboxRow[]>(claimStatement, [limit, leaseMs]);
@@ -137,12 +142,18 @@ export async function deleteOutbox(sql: Sql, keys: readonly OutboxKey[]): Promis
   await sql.unsafe(deleteStatement, [tenantsOf(sql, keys), idsOf(sql, keys)]);
 }
 
-/** Lets messages that the broker did not take rest: 1 s after the first failure, then twice as long, up to 30 s. */
+/**
+ * Lets messages that the broker did not take rest: 1 s after the first failure, then twice as long, up to 30
+ * s.
+ */
 export async function postponeOutbox(sql: Sql, keys: readonly OutboxKey[]): Promise<void> {
   await sql.unsafe(postponeStatement, [tenantsOf(sql, keys), idsOf(sql, keys)]);
 }
 
-/** How many messages wait, and how long the oldest of them has; counted up to `limit`, so that a backlog costs little. */
+/**
+ * How many messages wait, and how long the oldest of them has; counted up to `limit`, so that a backlog costs
+ * little.
+ */
 export async function measureOutbox(
   sql: Sql,
   limit: number,
@@ -150,7 +161,8 @@ export async function measureOutbox(
   const [row] = await sql<{ depth: number; oldest_age_seconds: number }[]>`
     select
       count(*)::int as depth,
-      coalesce(extract(epoch from clock_timestamp() - min(create_time)), 0)::double precision as oldest_age_seconds
+      coalesce(extract(epoch from clock_timestamp() - min(create_time)), 0)::double precision
+        as oldest_age_seconds
     from (
       select create_time
       from outbox

@@ -19,8 +19,8 @@ export type Outgoing = {
 };
 
 /**
- * What became of a message: the broker has it ("confirmed"), no queue wanted it though it was mandatory ("returned"), or
- * nobody knows ("unconfirmed": it may have arrived, and has to be sent again).
+ * What became of a message: the broker has it ("confirmed"), no queue wanted it though it was mandatory
+ * ("returned"), or nobody knows ("unconfirmed": it may have arrived, and has to be sent again).
  */
 export type SendOutcome = "confirmed" | "returned" | "unconfirmed";
 
@@ -88,7 +88,8 @@ export function createPublisher({ broker, name, onReady }: PublisherOptions): Pu
           onConfirm,
         );
       } catch (error) {
-        // The channel has been closed a moment ago, or the message can't be encoded: it stays where it was either way.
+        // The channel has been closed a moment ago, or the message can't be encoded: it stays where it was
+        // either way.
         broker.log.warn(
           { publisher: name, messageId: message.messageId, err: error },
           "a message was not sent",

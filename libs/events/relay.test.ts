@@ -12,12 +12,12 @@ import { toOutbox } from "./message.ts";
 import { createEventMetrics } from "./metrics.ts";
 import { insertOutbox } from "./outbox.ts";
 import { createOutboxRelay } from "./relay.ts";
-import { commit, outboxDepth, type Scene, setScene, settledOrders, until } from "./scene.ts";
+import { commit, outboxDepth, type Scene, setScene, settledOrders, until } from "./testing/scene.ts";
 
 const QUEUE = "holdfast.inventory.orders";
 
 // Counts how often each order's event came.
-function count(scene: Scene): Map<string, number> {
+function countArrivals(scene: Scene): Map<string, number> {
   const { broker, log, running } = scene;
   const times = new Map<string, number>();
   const handler = on(OrderSettledSchema, async ({ orderId }) => {
@@ -39,7 +39,7 @@ test("a mandatory event that no queue wants is kept, and delivered once the queu
   await until(async () => (await returnedIn(metrics)) >= 3);
   assert.equal(await outboxDepth(sql), 3);
 
-  const times = count(scene);
+  const times = countArrivals(scene);
   await until(() => times.size === 3);
   await until(async () => (await outboxDepth(sql)) === 0);
 });
@@ -65,7 +65,7 @@ test("an event for information only leaves the outbox though nobody listens", as
 test("an event of a transaction that was rolled back is never sent", async (t) => {
   const scene = await setScene(t);
   const { sql, broker, log, running } = scene;
-  const times = count(scene);
+  const times = countArrivals(scene);
   const relay = running(createOutboxRelay({ sql, broker, log, pollIntervalMs: 50 }));
   await until(() => broker.state() === "connected");
   const [undone, done] = [settledOrders(1, "undone"), settledOrders(1, "done")];
@@ -85,7 +85,7 @@ test("an event of a transaction that was rolled back is never sent", async (t) =
 test("relays side by side share the work: everything is sent, and nothing twice", async (t) => {
   const scene = await setScene(t);
   const { sql, broker, log, running } = scene;
-  const times = count(scene);
+  const times = countArrivals(scene);
   await until(() => broker.state() === "connected");
   await commit(sql, settledOrders(5_000));
   // As if their writers had died: due at once for whoever comes.
@@ -103,10 +103,10 @@ test("relays side by side share the work: everything is sent, and nothing twice"
 test("a relay that is killed between the broker's confirm and its own delete loses nothing", async (t) => {
   const scene = await setScene(t);
   const { sql, broker, log, running, databaseUrl, url } = scene;
-  const times = count(scene);
+  const times = countArrivals(scene);
   await until(() => broker.state() === "connected");
 
-  const child = fork(join(import.meta.dirname, "scene-relay.ts"), [databaseUrl, url]);
+  const child = fork(join(import.meta.dirname, "testing", "relay.fixture.ts"), [databaseUrl, url]);
   t.after(() => child.kill("SIGKILL"));
   await once(child, "message");
   // The lock keeps the other process from deleting what the broker will have confirmed.

@@ -28,8 +28,8 @@ export type RelayOptions = {
 
 export type OutboxRelay = Loop & {
   /**
-   * Sends messages whose transaction has committed, at once and from memory. It is a matter of speed only: what is not
-   * given here, or can't be sent now, is found in the table a few seconds later.
+   * Sends messages whose transaction has committed, at once and from memory. It is a matter of speed only:
+   * what is not given here, or can't be sent now, is found in the table a few seconds later.
    */
   publish(messages: readonly OutboxMessage[]): void;
   /** Looks at the table now. */
@@ -45,12 +45,14 @@ const CLAIM_LIMIT = 500;
 const MAX_UNDER_WAY = 4_000;
 const MEASURE_INTERVAL_MS = 10_000;
 const MEASURE_LIMIT = 10_000;
-/** What is under way at a shutdown is waited for no longer than this; the rest is sent by whoever comes next. */
+/**
+ * What is under way at a shutdown is waited for no longer than this; the rest is sent by whoever comes next.
+ */
 const DRAIN_TIMEOUT_MS = 10_000;
 
 /**
- * Carries messages from the outbox to the broker: at least once, never lost. Several relays, of one process or of many,
- * work side by side on one table.
+ * Carries messages from the outbox to the broker: at least once, never lost. Several relays, of one process
+ * or of many, work side by side on one table.
  */
 export function createOutboxRelay(options: RelayOptions): OutboxRelay {
   const { sql, broker, log, metrics } = options;
@@ -58,7 +60,8 @@ export function createOutboxRelay(options: RelayOptions): OutboxRelay {
   const leaseMs = options.leaseMs ?? LEASE_MS;
   const stopping = new AbortController();
   const publisher = createPublisher({ broker, name: "outbox", onReady: wake });
-  // By outbox id, so that a row whose lease ran out while its message waits for a slow broker isn't sent twice from here.
+  // By outbox id, so that a row whose lease ran out while its message waits for a slow broker isn't sent
+  // twice from here.
   const underWay = new Set<string>();
   const finished = { sent: new Array<OutboxKey>(), kept: new Array<OutboxKey>() };
   let settling = false;

@@ -13,11 +13,14 @@ const LOST_EXCHANGE = "holdfast.lost";
 /** The queue name under which their dead letters are listed. */
 export const LOST_QUEUE = "holdfast.lost";
 
-/** How often the broker itself delivers a message again (its consumer died or lost the connection) before it is dead. */
+/**
+ * How often the broker itself delivers a message again (its consumer died or lost the connection) before it
+ * is dead.
+ */
 const DELIVERY_LIMIT = 10;
 /**
- * Looking at dead letters gives them back, which counts as a delivery; RabbitMQ 4 drops after 20 where nothing is set.
- * This is "never" in a form that 3.10 takes too.
+ * Looking at dead letters gives them back, which counts as a delivery; RabbitMQ 4 drops after 20 where
+ * nothing is set. This is "never" in a form that 3.10 takes too.
  */
 const NO_DELIVERY_LIMIT = 1_000_000_000;
 
@@ -28,7 +31,9 @@ export function delayExchangeOf(rung: Rung): string {
   return `holdfast.delay.${rung.name}`;
 }
 
-/** Where to send what shall reach `queue` in `remainingMs`: to the rung that fits, or straight to the queue. */
+/**
+ * Where to send what shall reach `queue` in `remainingMs`: to the rung that fits, or straight to the queue.
+ */
 export function wayOf(
   queue: string,
   remainingMs: number,
@@ -43,14 +48,17 @@ export function deadQueueOf(queue: string): string {
   return `${queue}.dead`;
 }
 
-/** Declares what all services share: exchanges and the delay ladder. Safe to repeat; fails if it exists differently. */
+/**
+ * Declares what all services share: exchanges and the delay ladder. Safe to repeat; fails if it exists
+ * differently.
+ */
 export async function declareSharedTopology(channel: Channel): Promise<void> {
   await Promise.all([
     channel.assertExchange(EVENTS_EXCHANGE, "topic", durable),
     channel.assertExchange(DEAD_EXCHANGE, "direct", durable),
     channel.assertExchange(LOST_EXCHANGE, "fanout", durable),
-    // Without the alternate, messages for a queue that is gone would fill the dead-lettering window of their rung (32
-    // messages) and stop it for everybody.
+    // Without the alternate, messages for a queue that is gone would fill the dead-lettering window of their
+    // rung (32 messages) and stop it for everybody.
     channel.assertExchange(WAKE_EXCHANGE, "direct", { ...durable, alternateExchange: LOST_EXCHANGE }),
     assertDeadQueue(channel, LOST_QUEUE),
     channel.bindQueue(deadQueueOf(LOST_QUEUE), LOST_EXCHANGE, ""),
@@ -82,7 +90,8 @@ export async function declareConsumerQueue(
   ]);
 }
 
-// A dead-lettered message leaves its queue only once the next one has it; that mode needs this overflow behaviour.
+// A dead-lettered message leaves its queue only once the next one has it; that mode needs this overflow
+// behaviour.
 const neverLoses = {
   "x-dead-letter-strategy": "at-least-once",
   "x-overflow": "reject-publish",

@@ -15,7 +15,7 @@ export async function createTestBroker(): Promise<TestBroker> {
   const api = process.env["TEST_RABBITMQ_API_URL"];
   if (!server || !api) {
     throw new Error(
-      "TEST_AMQP_URL or TEST_RABBITMQ_API_URL is not set: run tests by `make test` or under `node stack/test.ts -- `",
+      "TEST_AMQP_URL or TEST_RABBITMQ_API_URL is not set: run `make test`, or under `node stack/test.ts -- `",
     );
   }
   return await createVirtualHost(server, api);

@@ -1,10 +1,11 @@
--- The outbox: what a transaction has to say, in the transaction itself. Each service has this table in its own database;
--- its first migration carries a copy of this text.
+-- The outbox: what a transaction has to say, in the transaction itself. Each service has this table in its
+-- own database; its first migration carries a copy of this text.
 --
--- A row is written with its event or nudge, published, confirmed by the broker and deleted: two writes a message where
--- the process that wrote it also publishes it. next_attempt_time is when the next relay may take it: a row is born
--- leased to its writer for a few seconds, a relay that takes it leases it anew, and a failure moves it a growing pause
--- away. So no lock is held while the broker is waited for, and what a dead process left is taken by another.
+-- A row is written with its event or nudge, published, confirmed by the broker and deleted: two writes a
+-- message where the process that wrote it also publishes it. next_attempt_time is when the next relay may
+-- take it: a row is born leased to its writer for a few seconds, a relay that takes it leases it anew, and a
+-- failure moves it a growing pause away. So no lock is held while the broker is waited for, and what a dead
+-- process left is taken by another.
 create table outbox (
   tenant_id text not null,
   outbox_id uuid not null,

@@ -5,13 +5,12 @@ import { create } from "@bufbuild/protobuf";
 import { connect, type Options } from "amqplib";
 import pino from "pino";
 import { inTransaction, type Sql } from "#libs/db";
-import { createTestDatabase } from "#libs/testing";
+import { createTestBroker, createTestDatabase } from "#libs/testing";
 import { OrderSettledSchema } from "#proto/holdfast/order/v1/events_pb.ts";
-import { createTestBroker } from "../testing/broker.ts";
-import { type Broker, connectBroker } from "./broker.ts";
-import type { Loop } from "./loop.ts";
-import { type OutboxMessage, toOutbox } from "./message.ts";
-import { insertOutbox } from "./outbox.ts";
+import { type Broker, connectBroker } from "../broker.ts";
+import type { Loop } from "../loop.ts";
+import { type OutboxMessage, toOutbox } from "../message.ts";
+import { insertOutbox } from "../outbox.ts";
 
 /** What the tests of this folder play in: a database with an outbox, and a virtual host of the broker. */
 export type Scene = {
@@ -26,9 +25,9 @@ export type Scene = {
 
 /** Sets the scene, and strikes it after the test. */
 export async function setScene(test: TestContext): Promise<Scene> {
-  const log = pino({ level: process.env["LOG_LEVEL"] ?? "silent" });
+  const log = pino({ level: "silent" });
   const [database, host] = await Promise.all([
-    createTestDatabase(join(import.meta.dirname, "migrations")),
+    createTestDatabase(join(import.meta.dirname, "..", "migrations")),
     createTestBroker(),
   ]);
   const broker = connectBroker({ url: host.url, name: "test", log });
@@ -48,16 +47,18 @@ export async function setScene(test: TestContext): Promise<Scene> {
 const DEADLINE_MS = 20_000;
 const POLL_MS = 20;
 
-/** Waits until the condition holds; fails after a deadline with what was last seen. */
+/** Waits until the condition is true; fails after a deadline with what was last seen. */
 export async function until(
-  holds: () => boolean | Promise<boolean>,
+  isTrue: () => boolean | Promise<boolean>,
   seen?: () => unknown,
   deadlineMs = DEADLINE_MS,
 ): Promise<void> {
   const deadline = performance.now() + deadlineMs;
-  while (!(await holds())) {
+  while (!(await isTrue())) {
     if (performance.now() > deadline) {
-      throw new Error(`not within ${deadlineMs} ms: ${holds}; last seen: ${JSON.stringify(seen?.())}`);
+      throw new Error(
+        `not within ${deadlineMs} ms: ${isTrue.toString()}; last seen: ${JSON.stringify(seen?.())}`,
+      );
     }
     await pause(POLL_MS);
   }
@@ -79,7 +80,7 @@ export async function commit(sql: Sql, messages: readonly OutboxMessage[]): Prom
   await inTransaction(sql, (tx) => insertOutbox(tx, messages));
 }
 
-/** How many messages the outbox holds. */
+/** How many messages the outbox has. */
 export async function outboxDepth(sql: Sql): Promise<number> {
   const [row] = await sql<{ depth: number }[]>`select count(*)::int as depth from outbox`;
   return row?.depth ?? 0;

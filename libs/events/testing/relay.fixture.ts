@@ -1,9 +1,11 @@
-/** A process of its own that commits three events and sends them when it is told to; relay.test.ts kills it. */
+/**
+ * A process of its own that commits three events and sends them when it is told to; relay.test.ts kills it.
+ */
 import { once } from "node:events";
 import pino from "pino";
 import { connect } from "#libs/db";
-import { connectBroker } from "./broker.ts";
-import { createOutboxRelay } from "./relay.ts";
+import { connectBroker } from "../broker.ts";
+import { createOutboxRelay } from "../relay.ts";
 import { commit, settledOrders, until } from "./scene.ts";
 
 const [, , databaseUrl = "", brokerUrl = ""] = process.argv;
