@@ -11,7 +11,7 @@ STAMP := node_modules/.set-up
 help: ## List the targets
 	@echo 'Holdfast: orders and stock reservations that are right.'
 	@echo
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'HOLDFAST_PORT=9080 moves the ports of `make dev`; ORDER=2 INVENTORY=2 run more instances. More in .env.example.'
 
@@ -42,7 +42,16 @@ demo: $(STAMP) ## Show what it does, on a stack of its own with throw-away data
 test: check ## Check, then run all tests on real parts
 	@$(NODE) stack/test.ts -- $(NODE) --test --test-concurrency=2 $(TESTS)
 
-TESTS = 'services/**/*.test.ts' 'libs/**/*.test.ts' 'gateway/**/*.test.ts' 'stack/**/*.test.ts' 'demo/**/*.test.ts' 'e2e/**/*.test.ts'
+TESTS = 'services/**/*.test.ts' 'libs/**/*.test.ts' 'gateway/**/*.test.ts' 'stack/**/*.test.ts' \
+	'demo/**/*.test.ts' 'e2e/**/*.test.ts' 'ops/**/*.test.ts' 'faults/**/*.test.ts'
+
+.PHONY: audit
+audit: $(STAMP) ## Look for anything lost, stuck or contradictory in the stack that runs
+	@$(NODE) ops/audit.ts
+
+.PHONY: dead-letters
+dead-letters: $(STAMP) ## List messages that were put aside; ARGS="show ID", "replay ID", "replay all", "drop ID WHY"
+	@$(NODE) ops/dead-letters.ts $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, dead code, contract, house rules
