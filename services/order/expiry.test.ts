@@ -123,9 +123,10 @@ describe("the sweeper", () => {
 async function layDownPending(count: number): Promise<void> {
   await scene.sql`
     insert into orders
-      (tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time)
+      (tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time,
+       expire_time)
     select
-      'demo', gen_random_uuid(), 'PENDING', 2, 'c', '', '', now() - interval '1 hour', now() - interval '1 hour',
+      'demo', gen_random_uuid(), 'PENDING', 2, 'c', '', '', now() - interval '1 hour', now(),
       now() - (number % 500) * interval '1 millisecond'
     from generate_series(1, ${count}::int) as number`;
 }

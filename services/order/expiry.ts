@@ -36,11 +36,11 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
     for (;;) {
       const window = { fromTime, overdueMs, limit: limits.expiryBatch };
       const { expired, announcement } = await inTransaction(sql, async (tx) => {
-        const expired = await expireOrders(tx, tenant, window, actor);
-        const news = expired.map(({ orderId, expireTime, endTime }) => ({
+        const rows = await expireOrders(tx, tenant, window, actor);
+        const news = rows.map(({ orderId, expireTime, endTime }) => ({
           event: { type: "OrderExpired", orderId, expireTime, time: endTime } as const,
         }));
-        return { expired, announcement: await announcer.write(tx, tenant, news) };
+        return { expired: rows, announcement: await announcer.write(tx, tenant, news) };
       });
       announcer.send(announcement);
       metrics.countOrders("EXPIRED", expired.length);
@@ -57,11 +57,11 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
   async function abandonAll(tenant: string, ageMs: number): Promise<void> {
     for (;;) {
       const { abandoned, announcement } = await inTransaction(sql, async (tx) => {
-        const abandoned = await abandonOrders(tx, tenant, ageMs, limits.expiryBatch);
-        const news = abandoned.map(({ orderId, time }) => ({
+        const rows = await abandonOrders(tx, tenant, ageMs, limits.expiryBatch);
+        const news = rows.map(({ orderId, time }) => ({
           event: { type: "OrderAbandoned", orderId, time } as const,
         }));
-        return { abandoned, announcement: await announcer.write(tx, tenant, news) };
+        return { abandoned: rows, announcement: await announcer.write(tx, tenant, news) };
       });
       announcer.send(announcement);
       metrics.countOrders("REJECTED", abandoned.length);

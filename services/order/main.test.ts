@@ -193,7 +193,8 @@ describe("the process", () => {
   it("does not start on a database without its tables, until it has migrated it", async () => {
     const empty = await createTestDatabase(join(import.meta.dirname, "migrations"));
     try {
-      await empty.sql`drop table schema_migrations, orders, order_lines, order_history, requests, nudges, outbox`;
+      await empty.sql`drop schema public cascade`;
+      await empty.sql`create schema public`;
       await assert.rejects(start({ DATABASE_URL: empty.url }), /0001_orders.sql: run main.ts migrate first/);
       await promisify(execFile)(process.execPath, [MAIN, "migrate"], {
         env: environment({ DATABASE_URL: empty.url }),

@@ -42,8 +42,7 @@ async function migrateDatabase({ databaseUrl, instance }: OrderConfig): Promise<
   }
 }
 
-async function start(config: OrderConfig): Promise<Stoppable> {
-  const { instance, databaseUrl } = config;
+async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<Stoppable> {
   const { registry, observeCall } = createMetrics();
   const metrics = createOrderMetrics(registry);
   const eventMetrics = createEventMetrics(registry);
@@ -52,29 +51,29 @@ async function start(config: OrderConfig): Promise<Stoppable> {
   const pending = await pendingMigrations(sql, MIGRATIONS);
   if (pending.length > 0)
     throw new Error(`the database lacks ${pending.join(", ")}: run main.ts migrate first`);
-  const broker = connectBroker({ url: config.amqpUrl, name: instance, log });
+  const broker = connectBroker({ url: rest.amqpUrl, name: instance, log });
   const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
   const announcer = createAnnouncer(relay.publish);
-  const reserveOrders = createReserveOrders(config.inventoryUrls, metrics.observeInventoryCall);
+  const reserveOrders = createReserveOrders(rest.inventoryUrls, metrics.observeInventoryCall);
 
   const placement = createPlacement({ sql, reserveOrders, announcer, metrics });
   const changes = createChanges({ sql, announcer, metrics });
   const expiry = createExpiry({ sql, announcer, metrics });
-  const { expirySweeper: sweeper, recoveryAfterMs } = config;
+  const { expirySweeper: sweeper, recoveryAfterMs } = rest;
   const timers = startTimers({ sql, expiry, sweeper, recoveryAfterMs, log });
-  const nudges = config.expiryNudges
+  const nudges = rest.expiryNudges
     ? consumeOrderNudges({ sql, broker, expiry, log, metrics: eventMetrics })
     : undefined;
 
   const rpc = await startRpcServer({
-    address: config.rpcAddress,
+    address: rest.rpcAddress,
     services: [createOrderService({ sql, placement, changes })],
     reflected: [OrderService, InventoryService],
     log,
     observe: observeCall,
   });
   const ops = await startOpsServer({
-    address: config.opsAddress,
+    address: rest.opsAddress,
     registry,
     log,
     // Without the broker everything but punctuality goes on: events wait in the outbox and the sweeper

@@ -5,6 +5,7 @@ import type { Sql } from "#libs/db";
 import { limits } from "./domain/limits.ts";
 import type { Expiry } from "./expiry.ts";
 import { deleteOldNudges } from "./store/nudges.ts";
+import { analyzeGrown } from "./store/plans.ts";
 import { deleteOldRequests } from "./store/requests.ts";
 
 export type TimersParts = {
@@ -45,7 +46,16 @@ export function startTimers({ sql, expiry, sweeper, recoveryAfterMs, log }: Time
       return deleted === limits.tidyBatch;
     },
   };
-  const loops = [...(sweeper ? [sweeping] : []), recovering, tidying].map(startLoop);
+  const analyzing = {
+    name: "statistics",
+    intervalMs: limits.analyzeIntervalMs,
+    log,
+    work: async () => {
+      await analyzeGrown(sql);
+      return false;
+    },
+  };
+  const loops = [...(sweeper ? [sweeping] : []), recovering, tidying, analyzing].map(startLoop);
   return {
     /** Resolves when the rounds under way have ended. */
     stop: async () => {

@@ -194,12 +194,12 @@ describe("two instances that work at one order", () => {
       placeAt(scene.another(), requestId, orderId),
     ]);
     const reasons = outcomes.map((outcome) => (outcome.status === "rejected" ? outcome.reason.reason : "OK"));
-    return { orderId, reasons: reasons.sort() };
+    return { orderId, reasons: new Set(reasons) };
   }
 
   it("give the same answer when it has its stock", async () => {
     const { orderId, reasons } = await race(async () => ({ state: "RESERVED" }));
-    assert.deepEqual(reasons, ["OK", "OK"]);
+    assert.deepEqual(reasons, new Set(["OK"]));
     assert.deepEqual(await historyOf(scene.sql, orderId), ["1 RESERVING api", "2 PENDING api"]);
   });
 
@@ -211,7 +211,7 @@ describe("two instances that work at one order", () => {
       await eventually(isRejected, "the order is given up");
       return { state: "RESERVED" };
     });
-    assert.deepEqual(reasons, ["ITEM_NOT_FOUND", "ORDER_REJECTED"]);
+    assert.deepEqual(reasons, new Set(["ITEM_NOT_FOUND", "ORDER_REJECTED"]));
     assert.equal(await stateOf(orderId), Order_State.REJECTED);
     assert.deepEqual(await eventsIn(scene.sql), ["OrderAbandoned"]);
   });

@@ -41,6 +41,8 @@ export const limits = {
   tidyIntervalMs: 60_000,
   /** Rows deleted in one transaction. */
   tidyBatch: 5_000,
+  /** Pause between two looks for tables that have outgrown their statistics: young ones double in seconds. */
+  analyzeIntervalMs: 1_000,
   /**
    * Seconds of which a process remembers that their nudge is there: more than 24 h of one tenant, about 10
    * MB.

@@ -25,8 +25,8 @@ export function bytes(values: readonly Uint8Array[]): string {
 
 /** A column of times, given in milliseconds since 1970. */
 export function times(values: readonly (number | undefined)[]): string {
-  const texts = values.map((value) => (value === undefined ? "null" : new Date(value).toISOString()));
-  return `{${texts.join(",")}}`;
+  const written = values.map((value) => (value === undefined ? "null" : new Date(value).toISOString()));
+  return `{${written.join(",")}}`;
 }
 
 function quoted(text: string): string {

@@ -113,7 +113,9 @@ describe("the list of orders", () => {
   it("is filtered by the customer, also by ids that begin alike", async () => {
     for (const customerId of customers) {
       const expected = await scene.sql<{ order_id: string }[]>`
-        select order_id from orders where customer_id = ${customerId} order by create_time desc, order_id desc`;
+        select order_id from orders
+        where customer_id = ${customerId}
+        order by create_time desc, order_id desc`;
       const ids = await allPages({ customerId, pageSize: 2 });
       assert.ok(ids.length > 5);
       assert.deepEqual(
@@ -136,11 +138,11 @@ describe("the list of orders", () => {
   });
 
   it("does not repeat or miss an order when others are placed between two pages", async () => {
-    const before = (await page({})).ids;
+    const all = (await page({})).ids;
     const first = await page({ pageSize: 10 });
     scene.inventory.answer = () => ({ state: "RESERVED" });
     await scene.api.createOrder(createRequest(), call);
     const second = await page({ pageSize: 100, pageToken: first.next });
-    assert.deepEqual([...first.ids, ...second.ids], before);
+    assert.deepEqual([...first.ids, ...second.ids], all);
   });
 });

@@ -113,7 +113,7 @@ export async function saveOrders(tx: Tx, tenant: string, saved: readonly Saved[]
     )
     where orders.tenant_id = ${tenant}
       and orders.order_id = saved.order_id
-      and orders.state = 'PENDING'
+      and orders.state is not distinct from 'PENDING'
       and orders.version = saved.judged_version
       and (orders.expire_time <= now()) = (saved.state = 'EXPIRED')`;
   if (updated.count !== saved.length) {

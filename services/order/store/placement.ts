@@ -103,7 +103,7 @@ export async function confirmOrders(
       ) as reserved (order_id, ttl_ms)
       where orders.tenant_id = ${tenant}
         and orders.order_id = reserved.order_id
-        and orders.state = 'RESERVING'
+        and orders.state is not distinct from 'RESERVING'
       returning orders.order_id, version, update_time, expire_time
     ),
     history as (
@@ -144,7 +144,7 @@ export async function rejectOrders(
       ) as refused (order_id, rejection)
       where orders.tenant_id = ${tenant}
         and orders.order_id = refused.order_id
-        and orders.state = 'RESERVING'
+        and orders.state is not distinct from 'RESERVING'
       returning orders.order_id, version, update_time, orders.rejection ->> 'reason' as reason
     ),
     history as (

@@ -35,7 +35,7 @@ export function createFakeInventory(): FakeInventory {
     answer: () => ({ state: "RESERVED" }),
     reserveOrders: async (_tenant, orders) => {
       calls.push([...orders]);
-      return await Promise.all(orders.map((order) => fake.answer(order)));
+      return await Promise.all(orders.map(async (order) => await fake.answer(order)));
     },
   };
   return fake;

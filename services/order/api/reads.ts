@@ -1,0 +1,60 @@
+/** The calls that change nothing. */
+import type { Sql } from "#libs/db";
+import { decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
+import type { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
+import { fromProtoState, toProtoOrder, toProtoTransition } from "../convert.ts";
+import { listHistory, listOrders } from "../store/lists.ts";
+import { readOrders } from "../store/orders.ts";
+import { orderNotFound } from "./changes.ts";
+
+type Reads = Pick<Handlers<(typeof OrderService)["method"]>, "getOrder" | "listOrders" | "listOrderHistory">;
+
+/** The handlers of GetOrder, ListOrders and ListOrderHistory. */
+export function createReads(sql: Sql): Reads {
+  return {
+    getOrder: async (request, call) => {
+      const orderId = request.orderId.toLowerCase();
+      const { now, orders } = await readOrders(sql, call.caller.tenant, [orderId]);
+      const order = orders.get(orderId);
+      if (!order) throw orderNotFound(orderId);
+      return { order: toProtoOrder(order, now) };
+    },
+
+    listOrders: async (request, call) => {
+      const { state, customerId } = request;
+      const filter = ["orders", call.caller.tenant, state, customerId];
+      const [createTime = "", orderId = ""] = decodePageToken(request.pageToken, filter, 2) ?? [];
+      const limit = pageSizeOf(request.pageSize);
+      const { now, orders } = await listOrders(sql, call.caller.tenant, {
+        state: fromProtoState(state),
+        customerId,
+        after: orderId === "" ? undefined : { createTime: Number(createTime), orderId },
+        // One more than asked for tells whether there is another page.
+        limit: limit + 1,
+      });
+      const found = [...orders.values()];
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
+      return {
+        orders: page.map((order) => toProtoOrder(order, now)),
+        nextPageToken: last ? encodePageToken(filter, [String(last.createTime), last.orderId]) : "",
+      };
+    },
+
+    listOrderHistory: async (request, call) => {
+      const orderId = request.orderId.toLowerCase();
+      const filter = ["history", call.caller.tenant, orderId];
+      const [after = "0"] = decodePageToken(request.pageToken, filter, 1) ?? [];
+      const limit = pageSizeOf(request.pageSize);
+      const found = await listHistory(sql, call.caller.tenant, orderId, Number(after), limit + 1);
+      // Every order has a first row.
+      if (found.length === 0 && after === "0") throw orderNotFound(orderId);
+      const page = found.slice(0, limit);
+      const last = found.length > limit ? page.at(-1) : undefined;
+      return {
+        history: page.map(toProtoTransition),
+        nextPageToken: last ? encodePageToken(filter, [String(last.sequence)]) : "",
+      };
+    },
+  };
+}
