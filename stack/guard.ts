@@ -1,6 +1,6 @@
 /**
- * Outlives a stack that dies. It waits for the end of its standard input, whose other end only the stack has, and then
- * ends what is still in the stack's record: nothing, when the stack stopped in good order.
+ * Outlives a stack that dies. It waits for the end of its standard input, whose other end only the stack
+ * has, and then ends what is still in the stack's record: nothing, when the stack stopped in good order.
  */
 import { endLeftovers } from "./record.ts";
 

@@ -26,7 +26,8 @@ function startedOnLinux(pid: number): string | undefined {
   } catch {
     return undefined;
   }
-  // The name of the program, in brackets, may hold spaces and brackets itself: the fields are counted from its end.
+  // The name of the program, in brackets, may hold spaces and brackets itself: the fields are counted from
+  // its end.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const state = fields[0];
   const ticksSinceBoot = fields[19];

@@ -30,8 +30,8 @@ export async function installRabbitmq(log: (line: string) => void): Promise<void
 }
 
 /**
- * Debian starts a server as soon as it is installed. The system's own broker is not wanted here, so it is kept from
- * starting now (policy-rc.d, where there is none) and at the next boot.
+ * Debian starts a server as soon as it is installed. The system's own broker is not wanted here, so it is
+ * kept from starting now (policy-rc.d, where there is none) and at the next boot.
  */
 const APT_SCRIPT = `
 set -e

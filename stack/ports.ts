@@ -2,7 +2,10 @@ import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
 import { Problem } from "./problem.ts";
 
-/** Below the ports that Linux (32768) and macOS (49152) give to outgoing connections, which would take a free one away. */
+/**
+ * Below the ports that Linux (32768) and macOS (49152) give to outgoing connections, which would take a free
+ * one away.
+ */
 const FREE_PORTS_FROM = 21_000;
 const FREE_PORTS_TO = 32_000;
 /** So many ports in a row that are all taken mean that something else is wrong. */

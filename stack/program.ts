@@ -8,9 +8,9 @@ export type ProgramOptions = SupervisorOptions & {
 };
 
 /**
- * Runs a program that needs processes beside it, and ends this process with the status that the program returns, once
- * all of them have ended. The first SIGINT, SIGTERM or SIGHUP stops them in good order, a second one at once. A failure
- * is shown, as two lines where a person can do something about it.
+ * Runs a program that needs processes beside it, and ends this process with the status that the program
+ * returns, once all of them have ended. The first SIGINT, SIGTERM or SIGHUP stops them in good order, a
+ * second one at once. A failure is shown, as two lines where a person can do something about it.
  */
 export async function runSupervised(
   options: ProgramOptions,

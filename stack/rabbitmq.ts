@@ -32,8 +32,8 @@ const EPMD_TIMEOUT_MS = 10_000;
 const PROBE_TIMEOUT_MS = 2_000;
 
 /**
- * Where packages put the script that runs the broker as it is told. The one in /usr/sbin is not among them: it changes
- * the user and drops the environment.
+ * Where packages put the script that runs the broker as it is told. The one in /usr/sbin is not among them:
+ * it changes the user and drops the environment.
  */
 const SCRIPTS = [
   "/usr/lib/rabbitmq/bin/rabbitmq-server",
@@ -43,7 +43,9 @@ const SCRIPTS = [
   "/opt/rabbitmq/sbin/rabbitmq-server",
 ];
 
-/** Writes the configuration of a private node, and says how it is run. Installs RabbitMQ where it is missing. */
+/**
+ * Writes the configuration of a private node, and says how it is run. Installs RabbitMQ where it is missing.
+ */
 export async function planRabbitmq(options: RabbitmqOptions): Promise<RabbitmqPart> {
   const { ports, password } = options;
   const script = findScript() ?? (await installRabbitmq(options.log), findScript());
@@ -74,7 +76,8 @@ function planBroker(script: string, home: string, ports: ServerPorts, apiUrl: st
     cwd: home,
     env: {
       HOME: home,
-      // Its name server is its own, so that every stack may use the same name, and finds its data on any port.
+      // Its name server is its own, so that every stack may use the same name, and finds its data on any
+      // port.
       RABBITMQ_NODENAME: "holdfast@localhost",
       RABBITMQ_NODE_PORT: String(ports.amqp),
       RABBITMQ_DIST_PORT: String(ports.distribution),
@@ -88,7 +91,8 @@ function planBroker(script: string, home: string, ports: ServerPorts, apiUrl: st
       RABBITMQ_PID_FILE: join(home, "rabbitmq.pid"),
       // As under systemd the script becomes the broker, so that the process started is the one to signal.
       RUNNING_UNDER_SYSTEMD: "true",
-      // Idle schedulers sleep at once instead of spinning: the cores are shared with all the rest of the stack.
+      // Idle schedulers sleep at once instead of spinning: the cores are shared with all the rest of the
+      // stack.
       RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS:
         "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none",
       ERL_EPMD_PORT: String(ports.epmd),
@@ -148,7 +152,7 @@ function findEpmd(): string {
   if (found) return found;
   throw new Problem(
     "Erlang's name server, epmd, is not on the PATH.",
-    "Install Erlang as a whole (Debian: `apt-get install erlang-base`), or give a broker of your own: AMQP_URL=...",
+    "Install Erlang (Debian: `apt-get install erlang-base`), or give a broker of your own: AMQP_URL=...",
   );
 }
 

@@ -12,7 +12,9 @@ export type RecordedChild = ProcessIdentity & {
   readonly leadsGroup: boolean;
 };
 
-/** Which processes belong to a stack, on disk, so that they are found again when the stack itself has died. */
+/**
+ * Which processes belong to a stack, on disk, so that they are found again when the stack itself has died.
+ */
 export type StackRecord = {
   readonly stack: ProcessIdentity;
   readonly guard?: ProcessIdentity;
@@ -21,7 +23,9 @@ export type StackRecord = {
   readonly children: readonly RecordedChild[];
 };
 
-/** Long enough for Postgres and RabbitMQ to end in good order; nobody waits for the services' calls any more. */
+/**
+ * Long enough for Postgres and RabbitMQ to end in good order; nobody waits for the services' calls any more.
+ */
 const LEFTOVER_STOP_TIMEOUT_MS = 8_000;
 const LEFTOVER_KILL_TIMEOUT_MS = 2_000;
 const POLL_MS = 50;
@@ -40,7 +44,13 @@ export function addressBookPath(folder: string): string {
 export function readRecord(folder: string): StackRecord | undefined {
   const path = recordPath(folder);
   if (!existsSync(path)) return undefined;
-  return JSON.parse(readFileSync(path, "utf8"));
+  const content: unknown = JSON.parse(readFileSync(path, "utf8"));
+  if (!isRecord(content)) throw new Error(`${path} is not the record of a stack`);
+  return content;
+}
+
+function isRecord(content: unknown): content is StackRecord {
+  return content instanceof Object && "stack" in content && "children" in content;
 }
 
 /** Writes the record and the pid files at once, so that a crash a moment later finds them whole. */
@@ -64,8 +74,9 @@ export function writePidFile(folder: string, name: string, pid: number | undefin
 }
 
 /**
- * Ends what a stack that died has left behind: each process that is still the recorded one, first in good order, then by
- * force, and then its group. Removes the record, the pid files and, where it was throw-away, the folder.
+ * Ends what a stack that died has left behind: each process that is still the recorded one, first in good
+ * order, then by force, and then its group. Removes the record, the pid files and, where it was throw-away,
+ * the folder.
  */
 export async function endLeftovers(folder: string): Promise<string[]> {
   const record = readRecord(folder);

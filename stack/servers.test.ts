@@ -5,10 +5,10 @@ import { after, before, test } from "node:test";
 import amqp from "amqplib";
 import postgres from "postgres";
 import { makeThrowAwayFolder } from "./folder.ts";
-import { findFreePorts } from "./ports.ts";
 import { ensureOwnedDatabase } from "./postgres.ts";
 import { type Servers, startServers } from "./servers.ts";
 import { createSupervisor, type Supervisor } from "./supervisor.ts";
+import { serverPortsOnFreePorts } from "./system.ts";
 import { lives, until } from "./testing.ts";
 
 const folder = makeThrowAwayFolder("servers");
@@ -17,8 +17,7 @@ let servers: Servers;
 
 before(async () => {
   supervisor = await createSupervisor({ folder, throwAway: true, log: () => {} });
-  const [postgres = 0, amqp = 0, management = 0, distribution = 0, epmd = 0] = await findFreePorts(5);
-  const ports = { postgres, amqp, management, distribution, epmd };
+  const ports = await serverPortsOnFreePorts();
   servers = await startServers(supervisor, { ports, throwAway: true, given: {}, log: () => {} });
 });
 
@@ -30,8 +29,8 @@ test("a broker that is killed comes back with its queues and persistent messages
     channel.sendToQueue("kept", Buffer.from("still here"), { persistent: true });
     await channel.waitForConfirms();
   });
-  // A new quorum queue stands in the broker's own register on disk about half a second later; until then only its
-  // messages would survive, in a log that nobody knows.
+  // A new quorum queue stands in the broker's own register on disk about half a second later; until then
+  // only its messages would survive, in a log that nobody knows.
   await until("the queue is registered on disk", () => registers().some((text) => text.includes("kept")));
   await killAndReturn("rabbitmq");
   await withChannel(async (channel) => {
@@ -90,10 +89,10 @@ function registers(): string[] {
 
 async function killAndReturn(name: string): Promise<void> {
   const one = supervisor.process(name);
-  const before = one.pid();
+  const killed = one.pid();
   await one.kill("SIGKILL");
   await one.ready();
-  assert.notEqual(one.pid(), before);
+  assert.notEqual(one.pid(), killed);
 }
 
 async function withChannel(work: (channel: amqp.ConfirmChannel) => Promise<void>): Promise<void> {

@@ -43,7 +43,7 @@ export async function migrateService(
   } catch (error) {
     const output =
       error instanceof Error && "stdout" in error && "stderr" in error
-        ? `${error.stdout}${error.stderr}`.trim()
+        ? `${String(error.stdout)}${String(error.stderr)}`.trim()
         : String(error);
     throw new Problem(`The migrations of ${service} failed.`, output, { cause: error });
   }

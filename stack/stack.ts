@@ -36,7 +36,9 @@ export type StackOptions = {
   readonly inventory: number;
   /** Give up safety against a crash of the machine, and remove the folder at the end. */
   readonly throwAway: boolean;
-  /** Values for those variables of the services that a person may set (LOG_LEVEL, EXPIRY_SWEEPER and so on). */
+  /**
+   * Values for those variables of the services that a person may set (LOG_LEVEL, EXPIRY_SWEEPER and so on).
+   */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Servers that are there already, which are then used instead of private ones. */
   readonly given?: { readonly databaseUrl?: string | undefined; readonly amqpUrl?: string | undefined };
@@ -52,7 +54,10 @@ export type Stack = {
   processes(): ReadonlyMap<string, number>;
   /** Stops a process in good order, starts it again and waits until it is ready. */
   restart(name: string): Promise<void>;
-  /** Sends a signal to a process and waits until it has ended of it (of SIGSTOP it does not); it is started again. */
+  /**
+   * Sends a signal to a process and waits until it has ended of it (of SIGSTOP it does not); it is started
+   * again.
+   */
   kill(name: string, signal: NodeJS.Signals): Promise<void>;
   /** Waits until a process that was killed is ready again. */
   ready(name: string): Promise<void>;
@@ -67,7 +72,10 @@ export type Stack = {
 const ALL_ANSWER_TIMEOUT_MS = 30_000;
 const POLL_MS = 50;
 
-/** Starts the whole system in its own folder and waits until everything answers; nothing is left of one that can't. */
+/**
+ * Starts the whole system in its own folder and waits until everything answers; nothing is left of one that
+ * can't.
+ */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { folder, throwAway, log = () => {} } = options;
   const supervisor = await createSupervisor({ folder, throwAway, log });

@@ -23,7 +23,9 @@ export type Supervisor = {
   start(plan: ProcessPlan): Promise<SupervisedProcess>;
   process(name: string): SupervisedProcess;
   processes(): readonly SupervisedProcess[];
-  /** Records a process that someone else started and waits for, so that it does not outlive a crash either. */
+  /**
+   * Records a process that someone else started and waits for, so that it does not outlive a crash either.
+   */
   adopt(name: string, child: ChildProcess): void;
   isStopping(): boolean;
   /** Stops all in the reverse order of their start; a second call with `hurry` cuts the first one short. */
@@ -38,12 +40,15 @@ export type SupervisorOptions = {
 };
 
 const ADOPTED_STOP_TIMEOUT_MS = 10_000;
-/** A log that is larger than this at the start of a stack is set aside, so that `.dev` does not grow for ever. */
+/**
+ * A log that is larger than this at the start of a stack is set aside, so that `.dev` does not grow for
+ * ever.
+ */
 const LOG_SIZE_MAX_BYTES = 20 * 1024 * 1024;
 
 /**
- * Takes the folder for one stack: refuses when another one lives there, ends what a dead one has left, and starts the
- * guard that will end the processes of this one, should it die itself.
+ * Takes the folder for one stack: refuses when another one lives there, ends what a dead one has left, and
+ * starts the guard that will end the processes of this one, should it die itself.
  */
 export async function createSupervisor(options: SupervisorOptions): Promise<Supervisor> {
   const { folder, throwAway, log } = options;

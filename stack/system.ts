@@ -1,6 +1,6 @@
 /**
- * The one definition of the system: its services, their databases, addresses and variables, and how Postgres and RabbitMQ
- * are set up. Whatever runs the system takes these from here.
+ * The one definition of the system: its services, their databases, addresses and variables, and how Postgres
+ * and RabbitMQ are set up. Whatever runs the system takes these from here.
  */
 import { findFreePorts } from "./ports.ts";
 
@@ -74,6 +74,11 @@ export async function layoutOnFreePorts(counts: InstanceCounts): Promise<Layout>
   return layout(counts, await findFreePorts(count));
 }
 
+/** Ports for a database server and a broker alone. */
+export async function serverPortsOnFreePorts(): Promise<ServerPorts> {
+  return (await layoutOnFreePorts({ order: 0, inventory: 0 })).servers;
+}
+
 function layout(counts: InstanceCounts, numbers: readonly number[]): Layout {
   const ports = new Map<number, string>();
   let next = 0;
@@ -109,7 +114,10 @@ function instancesOf(counts: InstanceCounts): { service: ServiceName; index: num
 export type ServiceVariable = {
   readonly name: string;
   readonly services: readonly ServiceName[];
-  /** Where a person may set it, what it is when nobody does; a variable without is set by whatever runs the system. */
+  /**
+   * Where a person may set it, what it is when nobody does; a variable without is set by whatever runs the
+   * system.
+   */
   readonly standard?: string;
   readonly meaning: string;
 };

@@ -1,23 +1,22 @@
 /**
- * `node stack/test.ts -- COMMAND ARGS...` runs a command beside a private, throw-away Postgres and RabbitMQ and ends with
- * its status. Without a command both stay up until Ctrl-C.
+ * `node stack/test.ts -- COMMAND ARGS...` runs a command beside a private, throw-away Postgres and RabbitMQ
+ * and ends with its status. Without a command both stay up until Ctrl-C.
  */
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { findEnvoy } from "./envoy.ts";
 import { makeThrowAwayFolder } from "./folder.ts";
-import { findFreePorts } from "./ports.ts";
 import { forever, runSupervised } from "./program.ts";
 import { startServers } from "./servers.ts";
 import type { Supervisor } from "./supervisor.ts";
+import { serverPortsOnFreePorts } from "./system.ts";
 
 const log = (line: string) => console.error(`stack: ${line}`);
 
 async function startTestServers(supervisor: Supervisor): Promise<Record<string, string>> {
   const envoyFound = findEnvoy(log);
-  const [postgres = 0, amqp = 0, management = 0, distribution = 0, epmd = 0] = await findFreePorts(5);
   const serversStarted = startServers(supervisor, {
-    ports: { postgres, amqp, management, distribution, epmd },
+    ports: await serverPortsOnFreePorts(),
     throwAway: true,
     given: { databaseUrl: process.env["DATABASE_URL"], amqpUrl: process.env["AMQP_URL"] },
     rabbitmqApiUrl: process.env["RABBITMQ_API_URL"],

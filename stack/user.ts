@@ -14,18 +14,20 @@ export type ProcessUser = {
 };
 
 /**
- * The user for a program that refuses to run as root; undefined when this process is not root. It is `nobody`, who is on
- * every machine, so that no account is made. Where a folder above `folders` is closed to others (as /root often is), the
- * program keeps the one capability to pass through it, and may still be the owner of its data only.
+ * The user for a program that refuses to run as root; undefined when this process is not root. It is
+ * `nobody`, who is on every machine, so that no account is made. Where a folder above `folders` is closed to
+ * others (as /root often is), the program keeps the one capability to pass through it, and may still be the
+ * owner of its data only.
  */
 export function unprivilegedUser(folders: readonly string[]): ProcessUser | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const uid = idOf("-u");
   const gid = idOf("-g");
-  if (folders.every(isOpenToOthers)) return { uid, gid, prefix: [], ids: { uid, gid } };
+  const closed = folders.find((folder) => !isOpenToOthers(folder));
+  if (closed === undefined) return { uid, gid, prefix: [], ids: { uid, gid } };
   if (process.platform !== "linux") {
     throw new Problem(
-      `Postgres does not run as root, and other users can't reach ${folders.find((folder) => !isOpenToOthers(folder))}.`,
+      `Postgres does not run as root, and other users can't reach ${closed}.`,
       "Run as an ordinary user, or move the project to a folder that others may enter.",
     );
   }
