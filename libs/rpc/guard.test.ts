@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import { describe, mock, test } from "node:test";
+import { pino } from "pino";
+import { DomainError } from "#libs/reasons";
+import { createGuard, type GuardState } from "./guard.ts";
+
+class Outage extends Error {}
+
+function guarded() {
+  const states: GuardState[] = [];
+  const guard = createGuard({
+    dependency: "Inventory",
+    log: pino({ level: "silent" }),
+    isOutage: (error) => error instanceof Outage,
+    onState: (state) => states.push(state),
+  });
+  let calls = 0;
+  const dependency = { away: false };
+  const call = async () => {
+    calls += 1;
+    if (dependency.away) throw new Outage();
+    return calls;
+  };
+  return { guard, states, dependency, call, calls: () => calls };
+}
+
+describe("a guard", () => {
+  test("lets calls through, and their refusals", async () => {
+    const { guard, call, states } = guarded();
+    assert.equal(await guard.run(call), 1);
+    for (let time = 0; time < 20; time += 1) {
+      await assert.rejects(
+        guard.run(async () => await Promise.reject(new Error("sold out"))),
+        /sold out/,
+      );
+    }
+    assert.equal(guard.state(), "closed");
+    assert.deepEqual(states, []);
+  });
+
+  test("tries a call once more after an outage", async () => {
+    const { guard } = guarded();
+    let tries = 0;
+    const answer = await guard.run(async () => {
+      tries += 1;
+      if (tries === 1) throw new Outage();
+      return "reserved";
+    });
+    assert.equal(answer, "reserved");
+  });
+
+  test("makes at most a tenth more calls, and saves up ten, however long the outage is", async () => {
+    const { guard } = guarded();
+    let made = 0;
+    const flaky = async () => {
+      made += 1;
+      // Every other call finds nobody, so the circuit stays closed.
+      if (made % 2 === 0) throw new Outage();
+      return made;
+    };
+    const wanted = 200;
+    for (let time = 0; time < wanted; time += 1) await guard.run(flaky).catch(() => {});
+    assert.ok(made > wanted, "some calls were made again");
+    assert.ok(made <= wanted * 1.1 + 10, `${made} calls were made for ${wanted}`);
+  });
+
+  test("fails at once while nobody is there, tries one call after a while, and closes when it is answered", async () => {
+    mock.timers.enable({ apis: ["Date", "setTimeout"] });
+    try {
+      const { guard, states, dependency, call, calls } = guarded();
+      dependency.away = true;
+      while (guard.state() === "closed") {
+        const answer = guard.run(call).catch(() => {});
+        mock.timers.tick(200);
+        await answer;
+      }
+      const made = calls();
+      for (let time = 0; time < 100; time += 1) {
+        await assert.rejects(
+          guard.run(call),
+          (error) => error instanceof DomainError && error.reason === "DEPENDENCY_UNAVAILABLE",
+        );
+      }
+      assert.equal(calls(), made, "no call was made while the circuit was open");
+      dependency.away = false;
+      mock.timers.tick(60_000);
+      assert.equal(await guard.run(call), made + 1);
+      assert.equal(guard.state(), "closed");
+      assert.deepEqual(states, ["open", "halfOpen", "closed"]);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+});
