@@ -124,6 +124,25 @@ describe("an order that is placed", () => {
     await placed({ requestId });
   });
 
+  it("is one of many that want the same id at once, over two instances", async () => {
+    const other = scene.another();
+    const orderId = randomUUID();
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, index) =>
+        placed({ orderId, requestId: randomUUID() }, index % 2 ? other : scene),
+      ),
+    );
+    const refused = outcomes.flatMap((outcome) =>
+      outcome.status === "rejected" ? [outcome.reason.reason] : [],
+    );
+    assert.deepEqual(
+      refused,
+      Array.from({ length: 9 }, () => "ORDER_EXISTS"),
+    );
+    const requests = await scene.sql`select 1 from requests where order_id = ${orderId}`;
+    assert.equal(requests.length, 1);
+  });
+
   it("tells the others and is nudged at its second, once", async () => {
     const own = await createScene();
     try {

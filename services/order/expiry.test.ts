@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { fromBinary } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { DomainError } from "#libs/reasons";
 import { testCall } from "#libs/testing";
 import { OrderExpiredSchema } from "#proto/holdfast/order/v1/events_pb.ts";
 import { limits } from "./domain/limits.ts";
-import { eventsIn, historyOf, letFallDue } from "./testing/facts.ts";
+import { eventsIn, eventually, historyOf, letFallDue } from "./testing/facts.ts";
 import { createRequest, createScene, type Scene } from "./testing/scene.ts";
 
 let scene: Scene;
@@ -95,6 +96,49 @@ describe("expiry", () => {
     await scene.expiry.expireDue("demo");
     assert.equal((await historyOf(scene.sql, orderId)).at(-1), "3 PENDING api");
   });
+});
+
+it("settle, cancel and expiry at the same moment have one outcome for each order", async () => {
+  const other = scene.another();
+  const orders = await placeOrders(300);
+  await letFallDue(scene.sql, orders, -150);
+  const intents = [
+    { kind: "settle", paymentReference: "p" },
+    { kind: "cancel", reason: "c" },
+  ] as const;
+  const call = { request: undefined, correlationId: "" };
+  const acts = orders.flatMap((orderId, index) =>
+    intents.map(async (intent, turn) => {
+      // A third is tried before its time, a third around it and a third after it.
+      const startAt = performance.now() + (index % 3) * 150;
+      await eventually(async () => performance.now() >= startAt, "its turn");
+      const { changes } = (index + turn) % 2 ? scene : other;
+      return await changes
+        .change("demo", { ...call, orderId, intent }, () => false)
+        .then(
+          ({ order }) => ({ orderId, won: order.state }),
+          (error: DomainError) => ({ orderId, lostTo: error.reason }),
+        );
+    }),
+  );
+  const expiring = eventually(async () => {
+    await Promise.all([scene.expiry.expireDue("demo"), other.expiry.expireDue("demo")]);
+    return (await scene.sql`select 1 from orders where state = 'PENDING'`).length === 0;
+  }, "every order ends");
+  const results = await Promise.all(acts);
+  await expiring;
+  const ended = new Map<string, string>();
+  for (const orderId of orders) {
+    const [, , last = "", ...more] = await historyOf(scene.sql, orderId);
+    assert.deepEqual(more, []);
+    ended.set(orderId, last.split(" ")[1] ?? "");
+  }
+  for (const result of results) {
+    const state = ended.get(result.orderId);
+    if ("won" in result) assert.equal(result.won, state);
+    else assert.equal(result.lostTo, `ORDER_${state}`);
+  }
+  assert.ok(new Set(ended.values()).has("EXPIRED") && new Set(ended.values()).size > 1);
 });
 
 describe("the sweeper", () => {
