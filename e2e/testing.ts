@@ -1,4 +1,7 @@
-/** What the tests of the whole system share: a stack of their own, callers of it, and ways to see what it did. */
+/**
+ * What the tests of the whole system share: a stack of their own, callers of it, and ways to see what it
+ * did.
+ */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
