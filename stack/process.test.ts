@@ -95,7 +95,7 @@ test("a process that ignores its stop signal is killed, and what it started with
   await until("both have ended", () => !lives(grandchild) && !pids.some(lives));
 });
 
-test("a second stop in a hurry does not wait for the first one's limit", async () => {
+test("a second stop in a hurry does not wait for the first one's limit", { timeout: 30_000 }, async () => {
   const { one, pids } = make(planStubborn("hurried", 60_000));
   await one.start();
   await readGrandchild("hurried");

@@ -52,7 +52,9 @@ async function nothingIsLeft({ folder, pids, guard }: SmallStack): Promise<void>
 
 // Side by side, because most of them wait for the stubborn process to be killed.
 describe("a stack that ends badly", { concurrency: true }, () => {
-  test("a second Ctrl-C ends everything at once, also what ignores the first", async () => {
+  test("a second Ctrl-C ends everything at once, also what ignores the first", {
+    timeout: 30_000,
+  }, async () => {
     const stack = await runSmallStack(makeFolder());
     stack.child.kill("SIGINT");
     await until("it is stopping", () => stack.lines.some((line) => line.startsWith("stopping;")));
