@@ -42,6 +42,8 @@ export type StackOptions = {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Servers that are there already, which are then used instead of private ones. */
   readonly given?: { readonly databaseUrl?: string | undefined; readonly amqpUrl?: string | undefined };
+  /** Has the last word on what an instance is told: tests of faults put something between two parts here. */
+  rewire?(instance: string, env: Readonly<Record<string, string>>): Promise<Readonly<Record<string, string>>>;
   log?(line: string): void;
 };
 
@@ -113,7 +115,7 @@ export async function startSystem(supervisor: Supervisor, options: StackOptions)
     inventory: await ensure(servers.adminDatabaseUrl, databases.inventory),
   };
   const around: Surroundings = { databaseUrls, amqpUrl: servers.amqpUrl, chosen: options.env ?? {} };
-  await startServices(supervisor, layout, around);
+  await startServices(supervisor, layout, around, options.rewire);
 
   await supervisor.start(gateway);
   await allAnswer(gatewayUrl);
@@ -136,7 +138,12 @@ async function planGateway(layout: Layout, options: StackOptions): Promise<Proce
   return planEnvoy({ binary, folder, configPath, adminPort: layout.envoyAdmin, concurrency });
 }
 
-async function startServices(supervisor: Supervisor, layout: Layout, around: Surroundings): Promise<void> {
+async function startServices(
+  supervisor: Supervisor,
+  layout: Layout,
+  around: Surroundings,
+  rewire: StackOptions["rewire"],
+): Promise<void> {
   const environment = (instance: Instance) => environmentOf(instance, layout, around);
   await Promise.all(
     SERVICES.map(async (service) => {
@@ -145,7 +152,10 @@ async function startServices(supervisor: Supervisor, layout: Layout, around: Sur
     }),
   );
   await Promise.all(
-    layout.instances.map((instance) => supervisor.start(planService(instance, environment(instance)))),
+    layout.instances.map(async (instance) => {
+      const env = environment(instance);
+      await supervisor.start(planService(instance, (await rewire?.(instance.name, env)) ?? env));
+    }),
   );
 }
 
