@@ -11,9 +11,10 @@ STAMP := node_modules/.set-up
 help: ## List the targets
 	@echo 'Holdfast: orders and stock reservations that are right.'
 	@echo
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'HOLDFAST_PORT=9080 moves the ports of `make dev`; ORDER=2 INVENTORY=2 run more instances. More in .env.example.'
+	@echo 'HOLDFAST_PORT=9080 moves the ports of `make dev`; ORDER=2 INVENTORY=2 run more instances.'
+	@echo 'All that may be set is in .env.example.'
 
 .PHONY: set-up
 set-up: $(STAMP) ## Install the packages, Node 24 among them (done by the others when needed)
@@ -38,19 +39,40 @@ dev: $(STAMP) ## Run the whole system until Ctrl-C, its data kept in .dev/
 demo: $(STAMP) ## Show what it does, on a stack of its own with throw-away data
 	@$(NODE) demo/main.ts
 
+.PHONY: compose
+compose: ## Run the whole system in containers, its data kept: Docker is all it needs
+	@sh deploy/compose.sh up
+
+.PHONY: compose-demo
+compose-demo: ## Show what it does, on the system in containers
+	@sh deploy/compose.sh demo
+
+.PHONY: compose-logs
+compose-logs: ## Follow what the containers say
+	@sh deploy/compose.sh logs
+
+.PHONY: compose-down
+compose-down: ## Stop the containers and keep their data
+	@sh deploy/compose.sh down
+
+.PHONY: compose-clean
+compose-clean: ## Stop the containers, remove their data and images
+	@sh deploy/compose.sh clean
+
 .PHONY: test
 test: check ## Check, then run all tests on real parts
 	@$(NODE) stack/test.ts -- $(NODE) --test --test-concurrency=2 $(TESTS)
 
 TESTS = 'services/**/*.test.ts' 'libs/**/*.test.ts' 'gateway/**/*.test.ts' 'stack/**/*.test.ts' \
-	'demo/**/*.test.ts' 'e2e/**/*.test.ts' 'ops/**/*.test.ts' 'faults/**/*.test.ts'
+	'demo/**/*.test.ts' 'e2e/**/*.test.ts' 'ops/**/*.test.ts' 'faults/**/*.test.ts' \
+	'deploy/**/*.test.ts'
 
 .PHONY: audit
 audit: $(STAMP) ## Look for anything lost, stuck or contradictory in the stack that runs
 	@$(NODE) ops/audit.ts
 
 .PHONY: dead-letters
-dead-letters: $(STAMP) ## List messages that were put aside; ARGS="show ID", "replay ID", "replay all", "drop ID WHY"
+dead-letters: $(STAMP) ## List what was put aside; ARGS="show ID", "replay ID", "drop ID WHY"
 	@$(NODE) ops/dead-letters.ts $(ARGS)
 
 .PHONY: check

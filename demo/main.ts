@@ -2,12 +2,8 @@
  * `make demo`: shows what Holdfast does, and ends with status 0 only if every number is as computed
  * beforehand.
  */
-import { makeThrowAwayFolder } from "../stack/folder.ts";
 import { describeFailure, Problem } from "../stack/problem.ts";
-import { runSupervised } from "../stack/program.ts";
 import { answersOk } from "../stack/service.ts";
-import { startSystem } from "../stack/stack.ts";
-import type { Supervisor } from "../stack/supervisor.ts";
 import { audit } from "./audit.ts";
 import { createNarrator, screenOf } from "./narrator.ts";
 import { openTheDoors } from "./opening.ts";
@@ -15,29 +11,7 @@ import { endOrders, placeOrders } from "./orders.ts";
 import { rushForTheLast } from "./rush.ts";
 import { openShop, type Shop } from "./shop.ts";
 
-/** Two of each service, so that they race each other. */
-const INSTANCES = 2;
-
 const narrator = createNarrator(screenOf(process.stdout));
-
-/** Shows what a stack says of itself, but for what the story tells anyway. */
-function log(line: string): void {
-  if (line.startsWith("stopping")) narrator.interrupt();
-  if (!line.endsWith(" is ready")) narrator.note(line);
-}
-
-async function onOwnStack(supervisor: Supervisor): Promise<number> {
-  let gatewayUrl = "";
-  await narrator.step("Postgres, RabbitMQ, Envoy and two instances of each service", async () => {
-    const options = { ports: "free", order: INSTANCES, inventory: INSTANCES, throwAway: true } as const;
-    ({ gatewayUrl } = await startSystem(supervisor, { folder: supervisor.folder, ...options, log }));
-    return "ready";
-  });
-  const status = await tell(openShop(gatewayUrl, true));
-  // Its data is thrown away, so there is nothing that an end in good order would save.
-  await supervisor.stop(true);
-  return status;
-}
 
 async function onGivenStack(gatewayUrl: string): Promise<number> {
   await narrator.step(`The stack at ${gatewayUrl}`, async () => {
@@ -74,6 +48,7 @@ if (given) {
     process.exitCode = 1;
   }
 } else {
-  const folder = makeThrowAwayFolder("demo");
-  await runSupervised({ folder, throwAway: true, log }, onOwnStack);
+  // Loaded only where it is wanted: the image of the demo brings no servers.
+  const { runOnOwnStack } = await import("./own-stack.ts");
+  await runOnOwnStack(narrator, (gatewayUrl) => tell(openShop(gatewayUrl, true)));
 }
