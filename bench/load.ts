@@ -30,6 +30,8 @@ export type OpenLoad = {
   readonly warmUpMs: number;
   readonly durationMs: number;
   readonly work: Work;
+  /** Ends the load before its time. */
+  readonly isOver?: () => boolean;
 };
 
 /** Units that wait for an answer at most in an open load; more only say that the measured thing stands still. */
@@ -64,21 +66,22 @@ export async function runClosedLoad({ callers, warmUpMs, durationMs, work }: Clo
     };
     for (let caller = 0; caller < callers; caller += 1) next();
   });
-  return tally.load();
+  return tally.stop();
 }
 
 /**
  * So many arrivals a second, whatever the answers: a latency counts from the moment at which the unit was due, so that
  * time spent waiting for a slow one before it is not left out.
  */
-export async function runOpenLoad({ perSecond, warmUpMs, durationMs, work }: OpenLoad): Promise<Load> {
+export async function runOpenLoad(open: OpenLoad): Promise<Load> {
+  const { perSecond, warmUpMs, durationMs, work, isOver = () => false } = open;
   const tally = createTally(warmUpMs, durationMs);
   const startedAt = performance.now();
   const until = tally.to;
   const intervalMs = 1_000 / perSecond;
   let sent = 0;
   let outstanding = 0;
-  for (let now = startedAt; now < until; now = performance.now()) {
+  for (let now = startedAt; now < until && !isOver(); now = performance.now()) {
     for (let due = startedAt + sent * intervalMs; due <= now; due = startedAt + sent * intervalMs) {
       sent += 1;
       outstanding += 1;
@@ -90,12 +93,13 @@ export async function runOpenLoad({ perSecond, warmUpMs, durationMs, work }: Ope
     }
     await pause(TICK_MS);
   }
+  const load = tally.stop();
   const deadline = performance.now() + END_TIMEOUT_MS;
   while (outstanding > 0) {
     if (performance.now() > deadline) throw new Error(`${outstanding} answers did not come`);
     await pause(10);
   }
-  return tally.load();
+  return load;
 }
 
 function createTally(warmUpMs: number, durationMs: number) {
@@ -110,12 +114,14 @@ function createTally(warmUpMs: number, durationMs: number) {
     count(outcome: Outcome, startedAt: number): void {
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
       const now = performance.now();
-      if (now < from || now > to) return;
+      if (now < from) return;
+      // One that was sent in time belongs to the picture, however late its answer.
       addLatency(outcome === OK ? latencies : failureLatencies, now - startedAt);
-      if (outcome === OK) good += 1;
+      if (outcome === OK && now <= to) good += 1;
     },
-    load(): Load {
-      const seconds = durationMs / 1_000;
+    /** The load up to now; latencies and outcomes that come later are still counted. */
+    stop(): Load {
+      const seconds = (Math.min(performance.now(), to) - from) / 1_000;
       return { perSecond: good / seconds, seconds, latencies, failureLatencies, outcomes };
     },
   };

@@ -2,6 +2,9 @@ import type { Ground } from "./ground.ts";
 import type { Notes } from "./report.ts";
 import { measureFloor } from "./scenarios/floor.ts";
 import { measureLone } from "./scenarios/lone.ts";
+import { measureOrders, measurePlacing, measureTransactions } from "./scenarios/orders.ts";
+import { measureOverload } from "./scenarios/overload.ts";
+import { measureProfile } from "./scenarios/profile.ts";
 import { measureBaskets, measureHot, measureUniform } from "./scenarios/reservations.ts";
 import { measureRpc } from "./scenarios/rpc.ts";
 
@@ -21,6 +24,11 @@ const scenarios: readonly Scenario[] = [
   { name: "uniform", about: "reservations over 1,000 skus", runsBy: "default", run: measureUniform },
   { name: "baskets", about: "five lines a call", runsBy: "full", run: measureBaskets },
   { name: "floor", about: "the database alone", runsBy: "default", run: measureFloor },
+  { name: "orders", about: "orders by three ways in", runsBy: "default", run: measureOrders },
+  { name: "placing", about: "what an order over JSON costs", runsBy: "default", run: measurePlacing },
+  { name: "transactions", about: "transactions an order", runsBy: "default", run: measureTransactions },
+  { name: "overload", about: "three times the capacity", runsBy: "default", run: measureOverload },
+  { name: "profile", about: "where the time goes", runsBy: "full", run: measureProfile },
 ];
 
 /** The scenarios that `chosen` names, separated by commas, or those of the form when it names none. */

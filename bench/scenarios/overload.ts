@@ -1,0 +1,61 @@
+import { ordering, skusOf } from "../calls.ts";
+import { percentileMs } from "../figures/latency.ts";
+import { spreadOf } from "../figures/spread.ts";
+import type { Ground } from "../ground.ts";
+import { type Load, runClosedLoad, runOpenLoad, sumOutcomes } from "../load.ts";
+import type { Notes } from "../report.ts";
+import { checkNoFailures, checkStock, layStock, succeeded } from "../stock.ts";
+import { OK } from "../wire/client.ts";
+import { checkOrders } from "./orders.ts";
+import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
+
+const TIMES_CAPACITY = 3;
+const CAPACITY_ROUNDS = 3;
+/** Enough connections that no peer's limit of streams holds an arrival back. */
+const ARRIVALS_AT_ONCE = 1_024;
+const REFUSED = "ResourceExhausted";
+
+/** Three times the orders that the system can take: it must go on taking as many, and refuse the rest at once. */
+export async function measureOverload(ground: Ground, notes: Notes): Promise<void> {
+  const skus = skusOf("ovl-", MANY_SKUS);
+  await layStock(ground, skus);
+  const target = await ground.directly("order", ARRIVALS_AT_ONCE);
+  const work = ordering(target, "grpc", inTurn(skus), { settled: false });
+  const peaks: Load[] = [];
+  for (let round = 0; round < CAPACITY_ROUNDS; round += 1) {
+    const durationMs = ground.pace.quick ? 1_000 : 2_000;
+    peaks.push(await runClosedLoad({ callers: MANY_CALLERS, warmUpMs: 500, durationMs, work }));
+  }
+  const peak = spreadOf(peaks.map(({ perSecond }) => perSecond)).median;
+  const load = await runOpenLoad({
+    perSecond: peak * TIMES_CAPACITY,
+    warmUpMs: 1_000,
+    durationMs: ground.pace.quick ? 6_000 : 30_000,
+    work,
+  });
+  const outcomes = sumOutcomes([load]);
+  notes.measure(
+    "the most orders/s, 256 callers",
+    "orders/s",
+    peaks.map(({ perSecond }) => perSecond),
+  );
+  notes.measure(`orders/s of ${TIMES_CAPACITY} times as many arrivals`, "orders/s", [load.perSecond]);
+  notes.measure("accepted, median", "ms", [percentileMs(load.latencies, 50)]);
+  notes.measure("accepted, p99", "ms", [percentileMs(load.latencies, 99)]);
+  notes.measure("refused", "calls", [outcomes.get(REFUSED) ?? 0]);
+  notes.goal({ name: "overload: goodput / peak", direction: "at least", must: 0.9, aim: 0.95, unit: "x" }, [
+    load.perSecond / peak,
+  ]);
+  notes.goal(
+    { name: "overload: time to be refused, p99", direction: "at most", must: 50, aim: 50, unit: "ms" },
+    [percentileMs(load.failureLatencies, 99)],
+  );
+  checkNoFailures(notes, "before the overload", peaks);
+  const others = [...outcomes].filter(([outcome]) => outcome !== OK && outcome !== REFUSED);
+  const detail = others.map(([outcome, count]) => `${count} ${outcome}`).join(", ");
+  notes.check("overload: taken or refused, nothing else", others.length === 0, detail);
+  const won = succeeded([...peaks, load]);
+  await checkOrders(ground, notes, "PENDING", skus, won);
+  await checkStock(ground, notes, "overload", skus, won);
+  target.client.close();
+}
