@@ -1,8 +1,9 @@
 /** What this service needs of Inventory: the stock of many orders in one call. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
+import type { Logger } from "pino";
 import { DomainError } from "#libs/reasons";
-import { createRpcClient } from "#libs/rpc";
+import { createGuard, createRpcClient } from "#libs/rpc";
 import { Reservation_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import {
   type OrderReservationSchema,
@@ -13,6 +14,7 @@ import {
 import { limits } from "./domain/limits.ts";
 import type { OrderLine } from "./domain/order.ts";
 import type { Refusal, Reserved } from "./domain/reservation.ts";
+import type { OrderMetrics } from "./metrics.ts";
 
 /** An order that needs stock. */
 export type OrderToReserve = {
@@ -33,31 +35,44 @@ export type ReserveOrders = (
 
 const RETRY_AFTER_MS = 500;
 
-/** Makes the call to Inventory's instances at `urls`; `observe` is told the outcome and the time of each. */
-export function createReserveOrders(
-  urls: readonly string[],
-  observe: (outcome: string, tookMs: number) => void,
-): ReserveOrders {
+export type InventoryParts = {
+  /** `http://host:port` of each instance. */
+  readonly urls: readonly string[];
+  readonly log: Logger;
+  readonly metrics: OrderMetrics;
+};
+
+/** Makes the call to Inventory's instances: behind a circuit breaker, and tried once more within a budget. */
+export function createReserveOrders({ urls, log, metrics }: InventoryParts): ReserveOrders {
   const client = createRpcClient({
     urls,
     service: OrderReservationService,
     timeoutMs: limits.reserveTimeoutMs,
   });
-  return async (_tenant, orders) => {
+  const guard = createGuard({
+    dependency: "Inventory",
+    log,
+    isOutage,
+    onState: (state) => metrics.setInventoryCircuit(state),
+  });
+
+  async function reserveOnce(orders: readonly OrderToReserve[]): Promise<readonly Reserved[]> {
     const startedAt = performance.now();
     try {
       const { results } = await client.reserveOrders({ orders: orders.map(toProto) });
-      observe("OK", performance.now() - startedAt);
+      metrics.observeInventoryCall("OK", performance.now() - startedAt);
       if (results.length !== orders.length) {
         throw new Error(`Inventory answered ${results.length} of ${orders.length} orders`);
       }
       return results.map(fromProto);
     } catch (error) {
       if (!(error instanceof ConnectError)) throw error;
-      observe(Code[error.code], performance.now() - startedAt);
+      metrics.observeInventoryCall(Code[error.code], performance.now() - startedAt);
       throw failureOf(error);
     }
-  };
+  }
+
+  return (_tenant, orders) => guard.run(() => reserveOnce(orders));
 }
 
 function toProto({
@@ -107,4 +122,16 @@ function failureOf(error: ConnectError): DomainError {
     { metadata: { dependency: "inventory" }, retryAfterMs: RETRY_AFTER_MS },
     { cause: error },
   );
+}
+
+/** The codes that say that nobody answered; with any other Inventory is there. */
+const outages: ReadonlySet<Code> = new Set([
+  Code.Unavailable,
+  Code.DeadlineExceeded,
+  Code.Canceled,
+  Code.Unknown,
+]);
+
+function isOutage(error: unknown): boolean {
+  return error instanceof DomainError && error.cause instanceof ConnectError && outages.has(error.cause.code);
 }

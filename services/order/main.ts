@@ -54,7 +54,7 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
   const broker = connectBroker({ url: rest.amqpUrl, name: instance, log });
   const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
   const announcer = createAnnouncer(relay.publish);
-  const reserveOrders = createReserveOrders(rest.inventoryUrls, metrics.observeInventoryCall);
+  const reserveOrders = createReserveOrders({ urls: rest.inventoryUrls, log, metrics });
 
   const placement = createPlacement({ sql, reserveOrders, announcer, metrics });
   const changes = createChanges({ sql, announcer, metrics });

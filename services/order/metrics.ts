@@ -1,4 +1,5 @@
-import { Counter, Histogram, type Registry } from "prom-client";
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { GuardState } from "#libs/rpc";
 import type { Actor, State } from "./domain/order.ts";
 
 /** What triggers an expiry. */
@@ -14,6 +15,8 @@ export type OrderMetrics = {
   observeBatch(name: string): (size: number, tookMs: number) => void;
   /** A call to Inventory. */
   observeInventoryCall(outcome: string, tookMs: number): void;
+  /** Whether calls to Inventory go, fail at once, or are tried one by one. */
+  setInventoryCircuit(state: GuardState): void;
 };
 
 const BATCH_SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256];
@@ -62,7 +65,18 @@ export function createOrderMetrics(registry: Registry): OrderMetrics {
     buckets: CALL_SECONDS,
     registers,
   });
+  const circuit = new Gauge({
+    name: "inventory_circuit",
+    help: "1 for the state of the circuit to Inventory: closed (calls go), halfOpen, open (calls fail).",
+    labelNames: ["state"],
+    registers,
+  });
+  const setCircuit = (now: GuardState) => {
+    for (const state of ["closed", "halfOpen", "open"]) circuit.set({ state }, state === now ? 1 : 0);
+  };
+  setCircuit("closed");
   return {
+    setInventoryCircuit: setCircuit,
     countOrders: (state, count) => {
       if (count > 0) orders.inc({ state }, count);
     },
