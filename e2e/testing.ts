@@ -93,7 +93,7 @@ export async function startTestSystem(
     logOf: (process) => readFileSync(join(folder, "log", `${process}.log`), "utf8"),
     async stop() {
       await Promise.all([orderDatabase.end({ timeout: 1 }), inventoryDatabase.end({ timeout: 1 })]);
-      await stack.stop();
+      await stack.stop(true);
     },
   };
 }

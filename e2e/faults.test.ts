@@ -1,0 +1,145 @@
+/** The broker goes and comes, and callers hang up in the middle. */
+import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { after, before, test } from "node:test";
+import { Code, ConnectError } from "@connectrpc/connect";
+import {
+  assertConsistent,
+  countersOf,
+  mapAtOnce,
+  placeOrder,
+  receive,
+  startTestSystem,
+  stateOf,
+  type TestSystem,
+  until,
+  untilCounters,
+} from "./testing.ts";
+
+let system: TestSystem;
+
+before(async () => {
+  system = await startTestSystem({ order: 2, inventory: 2, env: { RECOVERY_AFTER_MS: "3000" } });
+});
+
+after(() => system?.stop());
+
+/** How many orders of an item were expired, and by what. */
+async function expiries(sku: string): Promise<Record<string, number>> {
+  const rows = await system.orderDatabase<{ actor: string; times: number }[]>`
+    select h.actor, count(*)::int as times
+    from order_lines l
+    join order_history h using (tenant_id, order_id)
+    where tenant_id = 'demo'
+      and l.sku = ${sku}
+      and h.to_state = 'EXPIRED'
+    group by h.actor`;
+  return Object.fromEntries(rows.map(({ actor, times }) => [actor, times]));
+}
+
+async function outboxRows(): Promise<number> {
+  const [row] = await system.orderDatabase<{ rows: number }[]>`select count(*)::int as rows from outbox`;
+  return row?.rows ?? 0;
+}
+
+test("with the broker stopped the sweeper alone expires, and the stock is back once the broker is", async () => {
+  const count = 200;
+  const sku = await receive(system, count, "no-broker");
+  await system.stack.halt("rabbitmq");
+  const numbers = Array.from({ length: count }, (_, number) => number);
+  await mapAtOnce(numbers, 50, () => placeOrder(system, sku, 1, 1));
+  await until(
+    "the sweeper has expired them all",
+    () => expiries(sku),
+    ({ sweeper }) => sweeper === count,
+  );
+  // Nobody can have told Inventory: what is to be told waits in the outbox.
+  assert((await outboxRows()) >= count);
+  assert.deepEqual(await countersOf(system, sku), { onHand: count, reserved: count });
+
+  await system.stack.start("rabbitmq");
+  await untilCounters(system, sku, { onHand: count, reserved: 0 });
+  await until("the outbox is empty", outboxRows, (rows) => rows === 0);
+  assert.deepEqual(await expiries(sku), { sweeper: count });
+  await assertConsistent(system, [sku]);
+});
+
+test("with the broker killed and started under way, every payment reaches the stock", async () => {
+  const count = 300;
+  const sku = await receive(system, count, "broker-killed");
+  const numbers = Array.from({ length: count }, (_, number) => number);
+  let settled = 0;
+  const buying = mapAtOnce(numbers, 10, async () => {
+    const { orderId } = await placeOrder(system, sku, 1);
+    const { order } = await system.orders.settleOrder({ orderId, requestId: randomUUID() });
+    assert.equal(stateOf(order), "SETTLED");
+    settled += 1;
+  });
+  await until(
+    "some have paid",
+    () => settled,
+    (times) => times > 20,
+  );
+  const pid = system.stack.processes().get("rabbitmq");
+  await system.stack.kill("rabbitmq", "SIGKILL");
+  assert(settled < count, "all had paid before the broker was killed");
+  await buying;
+  await system.stack.ready("rabbitmq");
+  assert.notEqual(system.stack.processes().get("rabbitmq"), pid);
+  await untilCounters(system, sku, { onHand: 0, reserved: 0 });
+  await assertConsistent(system, [sku]);
+});
+
+test("1,000 callers who hang up in the middle leave no reservation without an order, and no process down", async () => {
+  const times = 1_000;
+  const sku = await receive(system, times, "hung-up");
+  const pids = [...system.stack.processes()].filter(([name]) => /^(order|inventory|envoy)/.test(name));
+  const numbers = Array.from({ length: times }, (_, number) => number);
+  const outcomes = await mapAtOnce(numbers, 25, (number) => {
+    const { orders } = system.over[number % 2 === 0 ? "gRPC" : "JSON"];
+    const lines = [{ sku, quantity: 1 }];
+    // From before the request is sent to about when its answer comes.
+    const signal = AbortSignal.timeout(number % 40);
+    return orders.createOrder({ customerId: "ann", lines, requestId: randomUUID() }, { signal }).then(
+      () => "answered",
+      (error: unknown) => {
+        const { code } = ConnectError.from(error);
+        assert([Code.Canceled, Code.DeadlineExceeded, Code.Unavailable].includes(code), String(error));
+        return "hung up";
+      },
+    );
+  });
+  const hungUp = outcomes.filter((outcome) => outcome === "hung up").length;
+  assert(hungUp > times / 4, `only ${hungUp} hung up before they were answered`);
+
+  await until(
+    "no order is under way",
+    async () => {
+      const [row] = await system.orderDatabase<{ orders: number }[]>`
+        select count(*)::int as orders from orders where state = 'RESERVING'`;
+      return row?.orders;
+    },
+    (orders) => orders === 0,
+  );
+  const pending = (
+    await system.orderDatabase<{ orderId: string }[]>`
+      select order_id as "orderId"
+      from orders o
+      join order_lines l using (tenant_id, order_id)
+      where tenant_id = 'demo'
+        and l.sku = ${sku}
+        and o.state = 'PENDING'`
+  ).map(({ orderId }) => orderId);
+  // Some went through although nobody waited for the answer, or nothing was cut in the middle.
+  assert(pending.length > times - hungUp, `${pending.length} orders, ${times - hungUp} answers`);
+  await untilCounters(system, sku, { onHand: times, reserved: pending.length });
+  const reserved = await system.inventoryDatabase<{ reservationId: string }[]>`
+    select reservation_id as "reservationId"
+    from reservation_lines
+    where tenant_id = 'demo'
+      and sku = ${sku}`;
+  assert.deepEqual(reserved.map(({ reservationId }) => reservationId).sort(), pending.sort());
+  const still = [...system.stack.processes()].filter(([name]) => /^(order|inventory|envoy)/.test(name));
+  assert.deepEqual(still, pids);
+  await assertConsistent(system, [sku]);
+});
