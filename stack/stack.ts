@@ -66,8 +66,8 @@ export type Stack = {
   /** Stops a process and leaves it stopped until `start`. */
   halt(name: string): Promise<void>;
   start(name: string): Promise<void>;
-  /** Stops everything and leaves no process behind. */
-  stop(): Promise<void>;
+  /** Stops everything and leaves no process behind; in a hurry where nothing is to be saved. */
+  stop(hurry?: boolean): Promise<void>;
 };
 
 /** After the last part is ready, the gateway has yet to hear so from its health checks. */
@@ -235,7 +235,7 @@ function handle(supervisor: Supervisor, gatewayUrl: string, env: Readonly<Record
     ready: (name) => one(name).ready(),
     halt: (name) => one(name).stop(),
     start: (name) => one(name).start(),
-    stop: () => supervisor.stop(),
+    stop: (hurry) => supervisor.stop(hurry),
   };
 }
 
