@@ -1,12 +1,15 @@
 import type { Ground } from "./ground.ts";
 import type { Notes } from "./report.ts";
+import { measureExpiry } from "./scenarios/expiry.ts";
 import { measureFloor } from "./scenarios/floor.ts";
+import { measureGrown } from "./scenarios/grown.ts";
 import { measureLone } from "./scenarios/lone.ts";
 import { measureOrders, measurePlacing, measureTransactions } from "./scenarios/orders.ts";
 import { measureOverload } from "./scenarios/overload.ts";
 import { measureProfile } from "./scenarios/profile.ts";
 import { measureBaskets, measureHot, measureUniform } from "./scenarios/reservations.ts";
 import { measureRpc } from "./scenarios/rpc.ts";
+import { measureSoak } from "./scenarios/soak.ts";
 
 /** Something that is measured and checked as a whole. */
 export type Scenario = {
@@ -28,7 +31,10 @@ const scenarios: readonly Scenario[] = [
   { name: "placing", about: "what an order over JSON costs", runsBy: "default", run: measurePlacing },
   { name: "transactions", about: "transactions an order", runsBy: "default", run: measureTransactions },
   { name: "overload", about: "three times the capacity", runsBy: "default", run: measureOverload },
+  { name: "expiry", about: "orders that fall due at once", runsBy: "default", run: measureExpiry },
   { name: "profile", about: "where the time goes", runsBy: "full", run: measureProfile },
+  { name: "grown", about: "tables that have grown for long", runsBy: "name", run: measureGrown },
+  { name: "soak", about: "ten minutes at half the load", runsBy: "name", run: measureSoak },
 ];
 
 /** The scenarios that `chosen` names, separated by commas, or those of the form when it names none. */
