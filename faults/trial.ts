@@ -1,0 +1,115 @@
+import type { Finding } from "../ops/audit/finding.ts";
+import { audit } from "../ops/audit/system.ts";
+import { type Load, startLoad } from "./load.ts";
+import { type Chance, chanceFrom } from "./random.ts";
+import { receiveItems, type System } from "./system.ts";
+import { verify } from "./verify.ts";
+
+/** Something that is done to a system while it works. */
+export type Fault = {
+  readonly name: string;
+  /** How often it is done in the short form, which runs with the tests, and in the long one. */
+  readonly times: { readonly short: number; readonly long: number };
+  /** Whether callers may see failed calls meanwhile. */
+  readonly mayFail: boolean;
+  /** Orders that are dealt with between two of them. */
+  readonly ordersBetween?: number;
+  /** Does it, shows that it happened (or throws), and resolves once the system is whole again. */
+  readonly inject: (trial: Trial) => Promise<void>;
+};
+
+/** What a fault has at hand. */
+export type Trial = {
+  readonly system: System;
+  readonly load: Load;
+  readonly chance: Chance;
+  /** Throws unless it is so: a fault that did not happen proves nothing. */
+  show(fact: string, isSo: boolean): void;
+};
+
+/** What came of a fault; `lost`, `miscounted` and `findings` are empty and `oversold` is 0, or a promise is broken. */
+export type Outcome = {
+  readonly fault: string;
+  readonly seed: number;
+  readonly times: number;
+  readonly orders: number;
+  readonly calls: number;
+  readonly failures: ReadonlyMap<string, number>;
+  readonly lost: readonly string[];
+  readonly oversold: number;
+  readonly miscounted: readonly string[];
+  readonly findings: readonly Finding[];
+  readonly unknown: number;
+  readonly longestCallMs: number;
+  readonly longestSilenceMs: number;
+  /** The longest time from the end of a fault to a clean audit. */
+  readonly longestRecoveryMs: number;
+  readonly tookMs: number;
+};
+
+const BUYERS = 12;
+const ITEMS = 8;
+/** So much that some orders are refused for the stock, and most are not. */
+const UNITS = 400;
+const ORDERS_BEFORE = 30;
+const ORDERS_BETWEEN = 15;
+
+/** Does a fault so many times under load, and judges what is left: by the audit, and by what callers were told. */
+export async function runTrial(system: System, fault: Fault, times: number, seed: number): Promise<Outcome> {
+  const startedAt = performance.now();
+  const chance = chanceFrom(seed);
+  const units = UNITS + 100 * times;
+  const skus = await receiveItems(system, ITEMS, units);
+  const load = startLoad(system, { buyers: BUYERS, skus, chance: chanceFrom(seed + 1) });
+  const show = (fact: string, isSo: boolean) => {
+    if (!isSo) throw new Error(`${fault.name}: it was to be shown that ${fact}`);
+  };
+  const findings: Finding[] = [];
+  let longestRecoveryMs = 0;
+  try {
+    await load.more(ORDERS_BEFORE);
+    for (let done = 0; done < times && findings.length === 0; done += 1) {
+      await fault.inject({ system, load, chance, show });
+      const mendedAt = performance.now();
+      findings.push(...(await audit(system.addresses)));
+      longestRecoveryMs = Math.max(longestRecoveryMs, performance.now() - mendedAt);
+      await load.more(fault.ordersBetween ?? ORDERS_BETWEEN);
+    }
+  } finally {
+    await load.stop();
+  }
+  findings.push(...(await audit(system.addresses)));
+  const { tally, purchases } = load;
+  return {
+    fault: fault.name,
+    seed,
+    times,
+    orders: purchases.length,
+    calls: tally.calls,
+    failures: tally.failures,
+    ...(await verify(system, purchases, skus, units)),
+    findings,
+    unknown: purchases.filter(({ placing, ending }) => placing === "unknown" || ending?.answer === "unknown")
+      .length,
+    longestCallMs: tally.longestCallMs,
+    longestSilenceMs: tally.longestSilenceMs,
+    longestRecoveryMs,
+    tookMs: performance.now() - startedAt,
+  };
+}
+
+/** Everything that is wrong with an outcome, one line each; nothing if every promise was kept. */
+export function brokenPromises(outcome: Outcome, fault: Pick<Fault, "mayFail">): string[] {
+  const { lost, oversold, miscounted, findings, failures, longestRecoveryMs } = outcome;
+  const failed = [...failures].map(([name, count]) => `${count} x ${name}`);
+  return [
+    ...lost,
+    ...miscounted,
+    ...findings.map(({ kind, subject, detail }) => `${kind} ${subject}: ${detail}`),
+    ...(oversold > 0 ? [`${oversold} units were oversold`] : []),
+    ...(longestRecoveryMs > RECOVERY_LIMIT_MS ? [`a clean audit took ${longestRecoveryMs} ms`] : []),
+    ...(!fault.mayFail && failed.length > 0 ? [`calls failed: ${failed.join(", ")}`] : []),
+  ];
+}
+
+const RECOVERY_LIMIT_MS = 60_000;
