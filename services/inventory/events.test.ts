@@ -173,7 +173,9 @@ describe("a reservation made directly", () => {
     const expiry = { case: "expireTime" as const, value: { seconds: expireTime } };
     const request = reservationRequest({ lines: [{ sku: "shared", quantity: 1 }], expiry });
     const apis = [scene.api, scene.another().api];
-    await Promise.all(Array.from({ length: 200 }, (_, at) => apis[at % 2]?.createReservation(request, call)));
+    await Promise.all(
+      Array.from({ length: 200 }, (_, at) => (apis[at % 2] ?? scene.api).createReservation(request, call)),
+    );
     const nudges = await scene.sql`select from nudges where due_second = to_timestamp(${Number(expireTime)})`;
     assert.equal(nudges.length, 1);
   });

@@ -1,10 +1,11 @@
-/** What time starts: the sweeper, partitions for the months to come, and tidying. */
+/** What time starts: the sweeper, partitions for the months to come, statistics, and tidying. */
 import type { Logger } from "pino";
 import { type Loop, startLoop } from "#libs/boot";
 import type { Sql } from "#libs/db";
 import type { Expiry } from "./expiry.ts";
 import { ensurePartitions } from "./store/partitions.ts";
 import { deleteOldRequests } from "./store/requests.ts";
+import { analyzeGrown } from "./store/statistics.ts";
 import { deleteOldNudges, retireTombstones } from "./store/upkeep.ts";
 
 export type TimersParts = {
@@ -20,6 +21,8 @@ const SWEEP_INTERVAL_MS = 2_000;
 const TIDY_INTERVAL_MS = 60_000;
 /** Rows a round: a transaction of some 10 ms. */
 const TIDY_BATCH = 1_000;
+/** As often as tables can double while they are small. */
+const STATISTICS_INTERVAL_MS = 1_000;
 /** Partitions are made three months ahead, so once an hour is often. */
 const PARTITIONS_INTERVAL_MS = 3_600_000;
 
@@ -33,6 +36,16 @@ export function startTimers({ sql, expiry, sweeper, log }: TimersParts): Loop {
       work: async () => {
         const made = await ensurePartitions(sql);
         if (made.length > 0) log.info({ made }, "partitions were made");
+        return false;
+      },
+    }),
+    startLoop({
+      name: "statistics",
+      intervalMs: STATISTICS_INTERVAL_MS,
+      log,
+      work: async () => {
+        const grown = await analyzeGrown(sql);
+        if (grown.length > 0) log.debug({ grown }, "statistics were gathered");
         return false;
       },
     }),

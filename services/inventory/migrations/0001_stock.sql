@@ -118,8 +118,10 @@ create table reservations (
   autovacuum_vacuum_threshold = 5000
 );
 
--- Newest first, for lists.
-create index reservations_by_create_time on reservations (tenant_id, create_time, reservation_id);
+-- Newest first, for lists. The predicate is always true, and only lists say it: without it a plan that was
+-- made while the table was empty, when every index looks alike, may walk this one to find an id.
+create index reservations_by_create_time on reservations (tenant_id, create_time, reservation_id)
+where create_time > '2000-01-01 00:00:00+00';
 
 -- Those of an order are found by the order's id. An owner's name may be longer than an index entry.
 create index reservations_by_owner on reservations (tenant_id, left(owner, 64), create_time, reservation_id)
@@ -159,7 +161,8 @@ create table ended_reservations (
   constraint ended_reservation_state_is_known check (state in ('COMMITTED', 'RELEASED', 'EXPIRED'))
 ) partition by range (end_time);
 
-create index ended_reservations_by_create_time on ended_reservations (tenant_id, create_time, reservation_id);
+create index ended_reservations_by_create_time on ended_reservations (tenant_id, create_time, reservation_id)
+where create_time > '2000-01-01 00:00:00+00';
 
 create index ended_reservations_by_owner
 on ended_reservations (tenant_id, left(owner, 64), create_time, reservation_id)

@@ -23,14 +23,14 @@ export async function readAbsences(
     select
       place.sku,
       place.location_id,
-      items.state as item_state,
-      locations.location_id is not null as has_location
+      (select state from items where tenant_id = ${tenant} and sku = place.sku) as item_state,
+      exists (
+        select from locations where tenant_id = ${tenant} and location_id = place.location_id
+      ) as has_location
     from unnest(
       ${namesArray(places.map((place) => place.sku))}::text[],
       ${namesArray(places.map((place) => place.locationId))}::text[]
-    ) as place (sku, location_id)
-    left join items on items.tenant_id = ${tenant} and items.sku = place.sku
-    left join locations on locations.tenant_id = ${tenant} and locations.location_id = place.location_id`;
+    ) as place (sku, location_id)`;
   return new Map(
     rows.map((row) => [placeKey({ sku: row.sku, locationId: row.location_id }), absenceFrom(row)]),
   );

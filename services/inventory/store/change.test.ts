@@ -73,7 +73,7 @@ describe("two instances at once", () => {
     }
   });
 
-  test("lines that overlap in opposite order meet no deadlock, and each has all of its lines or none", async () => {
+  test("lines that overlap in opposite order meet no deadlock; each has all its lines or none", async () => {
     const skus = ["over-a", "over-b", "over-c", "over-d"];
     for (const sku of skus) await stockItem(scene, sku, 150);
     const outcomes = await Promise.all(
@@ -130,7 +130,7 @@ describe("two instances at once", () => {
     assert.deepEqual(await countersOf(scene, "tombs"), [1_000, 0, 1_000]);
   });
 
-  test("one id, reserved by many at once with the same and with other lines, is one reservation", async () => {
+  test("one id, reserved by many at once and with different lines, is one reservation", async () => {
     await stockItem(scene, "same-a", 1_000);
     await stockItem(scene, "same-b", 1_000);
     const ids = Array.from({ length: 40 }, () => randomUUID());
@@ -173,7 +173,7 @@ describe("two instances at once", () => {
   test("whatever happened, the ledger agrees", () => assertConsistent(scene));
 });
 
-test("any interleaving of calls keeps the counters, the ledger and the live reservations in agreement", async () => {
+test("any interleaving keeps counters, ledger and live reservations in agreement", async () => {
   const skus = ["any-a", "any-b", "any-c"];
   for (const sku of skus) await stockItem(scene, sku, 20);
   const number = fc.integer({ min: 1, max: 30 });

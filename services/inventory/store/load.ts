@@ -2,7 +2,7 @@ import type { Tx } from "#libs/db";
 import { type Book, openBook } from "../domain/book.ts";
 import type { RequestRecord, StockCall } from "../domain/calls.ts";
 import type { Reservation } from "../domain/reservation.ts";
-import { type Absence, type Level, type Place, placeKey } from "../domain/stock.ts";
+import { type Absence, comparePlaces, type Level, type Place, placeKey } from "../domain/stock.ts";
 import { readAbsences } from "./absences.ts";
 import { namesArray } from "./arrays.ts";
 import { earliestEndOf } from "./ended.ts";
@@ -126,22 +126,24 @@ async function readLive(tx: Tx, tenant: string, ids: readonly string[]): Promise
   return rows.map(reservationFrom);
 }
 
+// Row by row, in the order of the list: the lock is inside the lateral query.
 async function lockLevels(tx: Tx, tenant: string, places: readonly Place[]): Promise<LevelRow[]> {
   if (places.length === 0) return [];
+  const sorted = [...places].sort(comparePlaces);
   return await tx<LevelRow[]>`
-    select
-      level.sku, level.location_id, level.on_hand, level.reserved, level.version, level.archived,
-      level.reorder_point, level.update_time
+    select level.*
     from unnest(
-      ${namesArray(places.map((place) => place.sku))}::text[],
-      ${namesArray(places.map((place) => place.locationId))}::text[]
+      ${namesArray(sorted.map((place) => place.sku))}::text[],
+      ${namesArray(sorted.map((place) => place.locationId))}::text[]
     ) as place (sku, location_id)
-    join stock_levels as level
-      on level.tenant_id = ${tenant}
-      and level.sku = place.sku
-      and level.location_id = place.location_id
-    order by level.sku, level.location_id
-    for no key update of level`;
+    cross join lateral (
+      select sku, location_id, on_hand, reserved, version, archived, reorder_point, update_time
+      from stock_levels
+      where tenant_id = ${tenant}
+        and sku = place.sku
+        and location_id = place.location_id
+      for no key update
+    ) as level`;
 }
 
 // A statement of its own behind the locks, so that it tells the time at which they were had.

@@ -119,17 +119,17 @@ async function endReservations(
   if (ended.length === 0) return;
   const result = await tx`
     with ended as (
-      delete from reservations as reservation
-      using unnest(
-        ${namesArray(ended.map((one) => one.reservationId))}::uuid[],
-        ${namesArray(ended.map((one) => one.state))}::text[]
-      ) as ended (reservation_id, state)
-      where reservation.tenant_id = ${tenant}
-        and reservation.reservation_id = ended.reservation_id
-        and reservation.state = 'ACTIVE'
+      delete from reservations
+      where tenant_id = ${tenant}
+        and reservation_id = any(${idsOf(ended)}::uuid[])
+        and state = 'ACTIVE'
       returning
-        reservation.reservation_id, ended.state, reservation.owner, reservation.lines,
-        reservation.create_time, reservation.expire_time
+        reservation_id, owner, lines, create_time, expire_time,
+        case
+          when reservation_id = any(${idsOf(ended, "COMMITTED")}::uuid[]) then 'COMMITTED'
+          when reservation_id = any(${idsOf(ended, "RELEASED")}::uuid[]) then 'RELEASED'
+          else 'EXPIRED'
+        end as state
     )
     insert into ended_reservations (
       tenant_id, reservation_id, state, owner, lines, create_time, expire_time, end_time
@@ -137,6 +137,11 @@ async function endReservations(
     select ${tenant}, reservation_id, state, owner, lines, create_time, expire_time, ${now}::timestamptz
     from ended`;
   if (result.count !== ended.length) throw new StaleRead("a reservation ended meanwhile");
+}
+
+function idsOf(reservations: readonly Reservation[], state?: Reservation["state"]): string {
+  const wanted = reservations.filter((one) => state === undefined || one.state === state);
+  return namesArray(wanted.map((one) => one.reservationId));
 }
 
 async function deleteLines(tx: Tx, tenant: string, ended: readonly Reservation[]): Promise<void> {

@@ -90,6 +90,7 @@ async function verifyItems(sql: Sql, tenant: string, skus: readonly string[]): P
         select
           set_config('enable_hashjoin', 'on', true),
           set_config('enable_mergejoin', 'on', true),
+          set_config('enable_material', 'on', true),
           set_config('statement_timeout', ${String(STATEMENT_TIMEOUT_MS)}, true)`;
       return await selectVerdicts(tx, tenant, namesArray(skus));
     },
