@@ -59,6 +59,14 @@ compose-down: ## Stop the containers and keep their data
 compose-clean: ## Stop the containers, remove their data and images
 	@sh deploy/compose.sh clean
 
+.PHONY: bench
+bench: $(STAMP) ## Measure it, on durable data: under 8 minutes; SCENARIO=hot,orders chooses
+	@$(NODE) bench/main.ts
+
+.PHONY: bench-check
+bench-check: $(STAMP) ## Measure it briefly; fails where a ratio is missed by more than a quarter
+	@$(NODE) bench/main.ts --quick
+
 .PHONY: test
 test: check ## Check, then run all tests on real parts
 	@$(NODE) stack/test.ts -- $(NODE) --test --test-concurrency=2 $(TESTS)

@@ -58,8 +58,8 @@ export function reserving(target: Target, lines: number, draw: () => readonly st
 export type OrderShape = { readonly ttlMs?: number; readonly settled: boolean };
 
 /**
- * Places an order of one unit of the sku that `draw` gives, under an id and a request id of the caller's, and settles it
- * where `settled` says so: that pair is then one unit of work.
+ * Places an order of one unit of the sku that `draw` gives, under an id and a request id of the caller's, and
+ * settles it where `settled` says so: that pair is then one unit of work.
  */
 export function ordering(
   target: Target,

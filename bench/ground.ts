@@ -1,6 +1,6 @@
 /**
- * What every scenario stands on: the whole system with durable data, the servers it is measured against, and what is
- * asked of the databases themselves.
+ * What every scenario stands on: the whole system with durable data, the servers it is measured against, and
+ * what is asked of the databases themselves.
  */
 import { connect as connectSocket } from "node:net";
 import { join } from "node:path";
@@ -54,7 +54,10 @@ const STATEMENT_TIMEOUT_MS = 900_000;
 const CALLERS_A_CONNECTION = 64;
 const REFERENCE_DATABASE = "holdfast_reference";
 
-/** Starts the system in an empty folder with data that survives a crash: without that the figures would be of no use. */
+/**
+ * Starts the system in an empty folder with data that survives a crash: without that the figures would be of
+ * no use.
+ */
 export async function prepareGround(
   supervisor: Supervisor,
   pace: Pace,
@@ -115,7 +118,8 @@ export async function prepareGround(
       return referenceSql;
     },
     close: async () => {
-      await Promise.all([orderSql, inventorySql, referenceSql].map((sql) => sql?.end({ timeout: 5 })));
+      const pools = [orderSql, inventorySql, ...(referenceSql ? [referenceSql] : [])];
+      await Promise.all(pools.map((sql) => sql.end({ timeout: 5 })));
     },
   };
 }

@@ -11,8 +11,8 @@ export type DueOrders = {
 };
 
 /**
- * Writes PENDING orders of one unit each, spread over the skus, as both services would have written them one after the
- * other: with lines and history there, and reservations, movements and counters here.
+ * Writes PENDING orders of one unit each, spread over the skus, as both services would have written them one
+ * after the other: with lines and history there, and reservations, movements and counters here.
  */
 export async function layDueOrders(ground: Ground, { skus, count, dueBy }: DueOrders): Promise<void> {
   await Promise.all([
@@ -25,7 +25,8 @@ async function layOrders(sql: Sql, { skus, count, dueBy }: DueOrders): Promise<v
   await sql.begin(async (tx) => {
     await tx`
       insert into orders (
-        tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time
+        tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time,
+        expire_time
       )
       select
         'demo', md5('due ' || number)::uuid, 'PENDING', 2, 'customer-4711', '', '', now(), now(),
@@ -33,13 +34,15 @@ async function layOrders(sql: Sql, { skus, count, dueBy }: DueOrders): Promise<v
       from generate_series(1, ${count}::integer) as number`;
     await tx`
       insert into order_lines (tenant_id, order_id, line_number, sku, location_id, quantity, unit_amount)
-      select 'demo', md5('due ' || number)::uuid, 1, (${skus}::text[])[1 + number % ${skus.length}], 'main', 1, 0
+      select 'demo', md5('due ' || number)::uuid, 1, (${skus}::text[])[1 + number % ${skus.length}],
+        'main', 1, 0
       from generate_series(1, ${count}::integer) as number`;
     await tx`
       insert into order_history (
         tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason
       )
-      select 'demo', md5('due ' || number)::uuid, step.sequence, step.from_state, step.to_state, now(), 'api', ''
+      select 'demo', md5('due ' || number)::uuid, step.sequence, step.from_state, step.to_state, now(),
+        'api', ''
       from generate_series(1, ${count}::integer) as number
       cross join (
         values (1, null, 'RESERVING'), (2, 'RESERVING', 'PENDING')
@@ -68,8 +71,8 @@ async function layReservations(sql: Sql, { skus, count }: DueOrders): Promise<vo
       from due`;
     await tx`
       insert into movements (
-        tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after, reserved_after,
-        cause, create_time
+        tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after,
+        reserved_after, cause, create_time
       )
       select
         'demo', due.sku, 'main', level.version + due.place, 'RESERVE', 0, 1, level.on_hand,
@@ -99,8 +102,8 @@ export type Past = { readonly skus: readonly string[]; readonly reservationsASku
 const SKUS_A_TRANSACTION = 50;
 
 /**
- * Writes reservations that have ended, each with the movements that made and released it, over the last four weeks:
- * items, levels and the chain of each level come out as if all had happened.
+ * Writes reservations that have ended, each with the movements that made and released it, over the last four
+ * weeks: items, levels and the chain of each level come out as if all had happened.
  */
 export async function layPast(sql: Sql, { skus, reservationsASku }: Past): Promise<void> {
   await sql`
@@ -132,7 +135,8 @@ async function layPastOf(sql: Sql, skus: readonly string[], count: number): Prom
       cross join lateral (
         select
           number,
-          (now() - interval '28 days' + number * (interval '28 days' / ${count}::integer))::timestamptz(3) as time
+
+                   (now() - interval '28 days' + number * (interval '28 days' / ${count}::integer))::timestamptz(3) as time
         from generate_series(0, ${count}::integer - 1) as number
       ) as moment`;
     await tx`
@@ -141,15 +145,17 @@ async function layPastOf(sql: Sql, skus: readonly string[], count: number): Prom
       )
       select
         'demo', reservation_id, 'RELEASED', 'orders/' || reservation_id,
-        jsonb_build_array(jsonb_build_object('sku', sku, 'location_id', 'main', 'quantity', 1)), time, null, time
+        jsonb_build_array(jsonb_build_object('sku', sku, 'location_id', 'main', 'quantity', 1)), time,
+        null, time
       from past`;
     await tx`
       insert into movements (
-        tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after, reserved_after,
-        cause, create_time
+        tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after,
+        reserved_after, cause, create_time
       )
       select
-        'demo', past.sku, 'main', 2 + 2 * past.number + step.later, step.type, 0, step.delta, ${ON_HAND}::integer,
+        'demo', past.sku, 'main', 2 + 2 * past.number + step.later, step.type, 0, step.delta,
+        ${ON_HAND}::integer,
         step.after, past.reservation_id, past.time
       from past
       cross join (
@@ -157,8 +163,8 @@ async function layPastOf(sql: Sql, skus: readonly string[], count: number): Prom
       ) as step (later, type, delta, after)`;
     await tx`
       insert into movements (
-        tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after, reserved_after,
-        cause, create_time
+        tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after,
+        reserved_after, cause, create_time
       )
       select
         'demo', sku, 'main', 1, 'ADJUST', ${ON_HAND}::integer, 0, ${ON_HAND}::integer, 0, reservation_id, time

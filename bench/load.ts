@@ -10,7 +10,9 @@ export type Load = {
   /** Units that ended well within the measured time, a second. */
   readonly perSecond: number;
   readonly seconds: number;
-  /** Of units that ended well within the measured time; in an open load from the moment at which each was due. */
+  /**
+   * Of units that ended well within the measured time; in an open load from the moment at which each was due.
+   */
   readonly latencies: Latencies;
   /** Of units that ended otherwise. */
   readonly failureLatencies: Latencies;
@@ -34,13 +36,18 @@ export type OpenLoad = {
   readonly isOver?: () => boolean;
 };
 
-/** Units that wait for an answer at most in an open load; more only say that the measured thing stands still. */
+/**
+ * Units that wait for an answer at most in an open load; more only say that the measured thing stands still.
+ */
 const OUTSTANDING_MAX = 200_000;
 const TICK_MS = 1;
 /** How long the last answers may take. */
 const END_TIMEOUT_MS = 60_000;
 
-/** So many callers, each of whom goes on to the next unit when it has its answer: finds the most that can be done. */
+/**
+ * So many callers, each of whom goes on to the next unit when it has its answer: finds the most that can be
+ * done.
+ */
 export async function runClosedLoad({ callers, warmUpMs, durationMs, work }: ClosedLoad): Promise<Load> {
   const tally = createTally(warmUpMs, durationMs);
   const until = tally.to;
@@ -70,8 +77,8 @@ export async function runClosedLoad({ callers, warmUpMs, durationMs, work }: Clo
 }
 
 /**
- * So many arrivals a second, whatever the answers: a latency counts from the moment at which the unit was due, so that
- * time spent waiting for a slow one before it is not left out.
+ * So many arrivals a second, whatever the answers: a latency counts from the moment at which the unit was
+ * due, so that time spent waiting for a slow one before it is not left out.
  */
 export async function runOpenLoad(open: OpenLoad): Promise<Load> {
   const { perSecond, warmUpMs, durationMs, work, isOver = () => false } = open;

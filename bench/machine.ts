@@ -11,8 +11,8 @@ const TICKS_PER_SECOND = 100;
 const KIB_PER_MB = 1_024;
 
 /**
- * The processor time in milliseconds, user and system, that each of these processes has used so far, with its children
- * and those of them that have ended.
+ * The processor time in milliseconds, user and system, that each of these processes has used so far, with its
+ * children and those of them that have ended.
  */
 export function cpuTimesMs(roots: ReadonlyMap<string, number>): Map<string, number> {
   const samples = process.platform === "linux" ? samplesFromProc() : samplesFromPs();

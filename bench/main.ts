@@ -1,6 +1,7 @@
 /**
- * `make bench`: measures the whole system on durable data, prints what it found, and keeps it in bench/results.
- * `SCENARIO=hot,orders` chooses; `--quick` is the short form, whose status says whether a figure is far off.
+ * `make bench`: measures the whole system on durable data, prints what it found, and keeps it in
+ * bench/results. `SCENARIO=hot,orders` chooses; `--quick` is the short form, whose status says whether a
+ * figure is far off.
  */
 import { makeThrowAwayFolder } from "../stack/folder.ts";
 import { runSupervised } from "../stack/program.ts";
@@ -31,7 +32,7 @@ async function runScenario(scenario: Scenario, ground: Ground): Promise<Scenario
 }
 
 function judgeRun(reports: readonly ScenarioReport[], pace: Pace): number {
-  const wrong = reports.flatMap(({ checks }) => checks).filter(({ holds }) => !holds).length;
+  const wrong = reports.flatMap(({ checks }) => checks).filter(({ isRight }) => !isRight).length;
   const judged = reports.flatMap((report) => report.judged);
   const missed = judged.filter(({ verdict }) => verdict === "missed");
   const farOff = judged.filter(isFarOff);

@@ -94,9 +94,9 @@ async function openSession(): Promise<Session> {
     for (const { reject } of waiting.values()) reject(new Error("the inspector closed the session"));
   });
   socket.addEventListener("message", ({ data }) => {
-    const message: { id?: number; result?: Record<string, unknown> } = JSON.parse(String(data));
-    if (message.id === undefined) return;
-    waiting.get(message.id)?.resolve(message.result ?? {});
+    const message: unknown = JSON.parse(String(data));
+    if (!isAnswer(message)) return;
+    waiting.get(message.id)?.resolve(message.result);
     waiting.delete(message.id);
   });
   let id = 0;
@@ -134,14 +134,20 @@ async function inspectorUrl(): Promise<string> {
   const deadline = performance.now() + OPEN_TIMEOUT_MS;
   for (;;) {
     try {
-      const response = await fetch(INSPECTOR);
-      const [target]: { webSocketDebuggerUrl?: string }[] = JSON.parse(await response.text());
-      if (target?.webSocketDebuggerUrl) return target.webSocketDebuggerUrl;
+      const targets = await (await fetch(INSPECTOR)).text();
+      const url = /"webSocketDebuggerUrl":\s*"([^"]+)"/.exec(targets)?.[1];
+      if (url) return url;
     } catch (error) {
       if (performance.now() > deadline) throw error;
     }
     await pause(POLL_MS);
   }
+}
+
+type Answer = { readonly id: number; readonly result: Record<string, unknown> };
+
+function isAnswer(value: unknown): value is Answer {
+  return typeof value === "object" && value !== null && "id" in value && "result" in value;
 }
 
 function isProfile(value: unknown): value is Profile {

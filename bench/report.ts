@@ -8,7 +8,7 @@ import { type Goal, type Judged, judge } from "./figures/target.ts";
 export type Measure = { readonly name: string; readonly unit: string; readonly spread: Spread };
 
 /** Something that must be so for the figures to count. */
-export type Check = { readonly name: string; readonly holds: boolean; readonly detail: string };
+export type Check = { readonly name: string; readonly isRight: boolean; readonly detail: string };
 
 export type ScenarioReport = {
   readonly name: string;
@@ -25,7 +25,7 @@ export type Notes = {
   /** A figure of each round. */
   measure(name: string, unit: string, figures: readonly number[]): void;
   goal(goal: Goal, figures: readonly number[]): void;
-  check(name: string, holds: boolean, detail: string): void;
+  check(name: string, isRight: boolean, detail: string): void;
   chart(file: string, chart: Chart): void;
 };
 
@@ -43,7 +43,7 @@ export function openReport(name: string): { readonly report: ScenarioReport; rea
     measure: (measure, unit, figures) =>
       report.measures.push({ name: measure, unit, spread: spreadOf(figures) }),
     goal: (goal, figures) => report.judged.push(judge(goal, figures)),
-    check: (check, holds, detail) => report.checks.push({ name: check, holds, detail }),
+    check: (check, isRight, detail) => report.checks.push({ name: check, isRight, detail }),
     chart: (file, chart) => report.charts.set(file, chart),
   };
   return { report, notes };
@@ -61,8 +61,8 @@ export function describeScenario(report: ScenarioReport): string {
     const wanted = `must be ${goal.direction} ${figure(goal.must)}, aim ${figure(goal.aim)}`;
     lines.push(`${row(goal.name, spread, goal.unit)}  ${verdictWord(verdict)}  ${wanted}`);
   }
-  for (const { name, holds, detail } of report.checks) {
-    const word = holds ? styleText("green", "right") : styleText("red", "WRONG");
+  for (const { name, isRight, detail } of report.checks) {
+    const word = isRight ? styleText("green", "right") : styleText("red", "WRONG");
     lines.push(`  ${word}  ${name}${detail ? `: ${detail}` : ""}`);
   }
   return lines.join("\n");

@@ -14,8 +14,8 @@ export type Contender = {
 export type Rounds = ReadonlyMap<string, readonly Load[]>;
 
 /**
- * Measures all contenders in each round, every other round in the opposite order, so that what changes in the course of a
- * run touches all of them alike.
+ * Measures all contenders in each round, every other round in the opposite order, so that what changes in the
+ * course of a run touches all of them alike.
  */
 export async function runRounds(pace: Pace, contenders: readonly Contender[]): Promise<Rounds> {
   const loads = new Map<string, Load[]>(contenders.map(({ name }) => [name, []]));

@@ -31,8 +31,8 @@ export async function layReferenceStock(sql: Sql, skus: readonly string[]): Prom
 }
 
 /**
- * Checks that the ledger, the counters and the live reservations of these skus agree, and that as many units are
- * reserved as callers were told.
+ * Checks that the ledger, the counters and the live reservations of these skus agree, and that as many units
+ * are reserved as callers were told.
  */
 export async function checkStock(
   ground: Ground,

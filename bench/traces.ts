@@ -1,7 +1,9 @@
 /** What work leaves behind: in the statistics of the databases, and in the outboxes. */
 import type { Ground } from "./ground.ts";
 
-/** Transactions that both databases have committed so far, reads too, as far as their connections have told. */
+/**
+ * Transactions that both databases have committed so far, reads too, as far as their connections have told.
+ */
 export async function committedTransactions(ground: Ground): Promise<number> {
   const [row] = await ground.orderSql<{ committed: bigint }[]>`
     select sum(xact_commit)::bigint as committed

@@ -52,9 +52,8 @@ export function drawChart(chart: Chart): string {
     ...chart.curves.map((curve, index) => drawCurve(curve, colourOf(index), xAxis, yAxis)),
     ...chart.curves.map(({ name }, index) => legendEntry(name, index)),
   ];
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escape(
-    chart.title,
-  )}">\n${style()}\n${parts.join("\n")}\n</svg>\n`;
+  const box = `viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escape(chart.title)}"`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${box}>\n${style()}\n${parts.join("\n")}\n</svg>\n`;
 }
 
 // The page behind is not painted, so ink that is dark on light pages turns light on dark ones.
@@ -87,7 +86,9 @@ export function linearTicks(values: readonly number[]): number[] {
   return Array.from({ length: count + 1 }, (_, index) => Number((index * step).toPrecision(12)));
 }
 
-/** Powers of ten, or of four where the values span less than two of ten, around all values, which are above 0. */
+/**
+ * Powers of ten, or of four where the values span less than two of ten, around all values, which are above 0.
+ */
 export function logTicks(values: readonly number[]): number[] {
   const least = Math.min(...values);
   const most = Math.max(...values);
@@ -103,16 +104,14 @@ export function logTicks(values: readonly number[]): number[] {
 function verticalTick(value: number, axis: Axis): string {
   const x = round(axis.place(value));
   const bottom = HEIGHT - BOTTOM;
-  return `<line class="grid" x1="${x}" y1="${TOP}" x2="${x}" y2="${bottom}"/><text x="${x}" y="${
-    bottom + 18
-  }" text-anchor="middle">${label(value)}</text>`;
+  const line = `<line class="grid" x1="${x}" y1="${TOP}" x2="${x}" y2="${bottom}"/>`;
+  return `${line}<text x="${x}" y="${bottom + 18}" text-anchor="middle">${label(value)}</text>`;
 }
 
 function horizontalTick(value: number, axis: Axis): string {
   const y = round(axis.place(value));
-  return `<line class="grid" x1="${LEFT}" y1="${y}" x2="${WIDTH - RIGHT}" y2="${y}"/><text x="${LEFT - 8}" y="${
-    y + 4
-  }" text-anchor="end">${label(value)}</text>`;
+  const line = `<line class="grid" x1="${LEFT}" y1="${y}" x2="${WIDTH - RIGHT}" y2="${y}"/>`;
+  return `${line}<text x="${LEFT - 8}" y="${y + 4}" text-anchor="end">${label(value)}</text>`;
 }
 
 function drawCurve(curve: Curve, colour: string, xAxis: Axis, yAxis: Axis): string {

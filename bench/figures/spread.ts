@@ -12,8 +12,8 @@ export function spreadOf(figures: readonly number[]): Spread {
 }
 
 /**
- * The ratios of figures that were measured in turns: each by the one beside it, so that what slowed the machine down for
- * a while is in both.
+ * The ratios of figures that were measured in turns: each by the one beside it, so that what slowed the
+ * machine down for a while is in both.
  */
 export function ratiosOf(figures: readonly number[], references: readonly number[]): number[] {
   if (figures.length !== references.length) throw new Error("each figure needs the reference beside it");

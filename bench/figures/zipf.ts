@@ -1,6 +1,6 @@
 /**
- * Draws numbers from 0 to `count` - 1, the n-th as often as 1 / (n + 1) says (Zipf's law), as customers choose items.
- * `random` gives numbers from 0 up to 1.
+ * Draws numbers from 0 to `count` - 1, the n-th as often as 1 / (n + 1) says (Zipf's law), as customers
+ * choose items. `random` gives numbers from 0 up to 1.
  */
 export function zipf(count: number, random: () => number): () => number {
   const sums = new Float64Array(count);

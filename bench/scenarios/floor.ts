@@ -10,14 +10,15 @@ import type { Work } from "../load.ts";
 import type { Notes } from "../report.ts";
 import { loadsOf, ratesOf, runRounds } from "../rounds.ts";
 import { checkNoFailures, checkStock, layStock, succeeded } from "../stock.ts";
+import { OK, type Outcome } from "../wire/client.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
 const BATCH_CALLS = 256;
 const TTL_MS = 86_400_000;
 
 /**
- * The limit on this machine: the statements of Inventory's own store with whole batches, one after the other, called in
- * this process without any RPC. Beside it what comes through the RPC.
+ * The limit on this machine: the statements of Inventory's own store with whole batches, one after the other,
+ * called in this process without any RPC. Beside it what comes through the RPC.
  */
 export async function measureFloor(ground: Ground, notes: Notes): Promise<void> {
   const [hot, spread] = [skusOf("floor-", 1), skusOf("flr-", MANY_SKUS)];
@@ -25,14 +26,14 @@ export async function measureFloor(ground: Ground, notes: Notes): Promise<void> 
   const sql = connectStore(variable(ground.stack, "INVENTORY_DATABASE_URL"), "floor");
   const target = await ground.directly("inventory", MANY_CALLERS);
   const context = { sql, knownNudges: createKnownNudges(), publish: () => {}, observe: () => {} };
+  async function carryOut(draw: () => string): Promise<Outcome> {
+    const calls = Array.from({ length: BATCH_CALLS }, () => reserveCall(draw()));
+    const outcomes = await changeStock(context, "demo", calls);
+    return outcomes.every(({ ok }) => ok) ? OK : "REFUSED";
+  }
   const batches = (draw: () => string): Work => {
-    return (done) => {
-      const calls = Array.from({ length: BATCH_CALLS }, () => reserveCall(draw()));
-      changeStock(context, "demo", calls).then(
-        (outcomes) => done(outcomes.every(({ ok }) => ok) ? "OK" : "REFUSED"),
-        (error: unknown) => done(String(error)),
-      );
-    };
+    const run = async (done: (outcome: Outcome) => void) => done(await carryOut(draw));
+    return (done) => void run(done);
   };
   const [hotSku = ""] = hot;
   const rounds = await runRounds(ground.pace, [

@@ -19,8 +19,8 @@ const RPC_TIMEOUT_MS = 30_000;
 const VERIFIED_SKUS = 20;
 
 /**
- * Reservations on tables with 10 million ended ones and 20 million movements, by a second Inventory with a database of its
- * own, in turns with the first one, whose tables are short.
+ * Reservations on tables with 10 million ended ones and 20 million movements, by a second Inventory with a
+ * database of its own, in turns with the first one, whose tables are short.
  */
 export async function measureGrown(ground: Ground, notes: Notes): Promise<void> {
   const skus = skusOf("grw-", MANY_SKUS);

@@ -68,7 +68,10 @@ export async function measureOrders(ground: Ground, notes: Notes): Promise<void>
   for (const { client } of [json, grpc, direct]) client.close();
 }
 
-/** Orders created over JSON: what one costs all processes together, and whether one sku is as good as a thousand. */
+/**
+ * Orders created over JSON: what one costs all processes together, and whether one sku is as good as a
+ * thousand.
+ */
 export async function measurePlacing(ground: Ground, notes: Notes): Promise<void> {
   const [hot, spread] = [skusOf("plc-", 1), skusOf("plw-", MANY_SKUS)];
   await layStock(ground, [...hot, ...spread]);
@@ -184,11 +187,11 @@ export async function checkOrders(
 /** Waits until something is so. */
 export async function until(
   what: string,
-  holds: () => Promise<boolean>,
+  isSo: () => Promise<boolean>,
   timeoutMs = DRAIN_TIMEOUT_MS,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
-  while (!(await holds())) {
+  while (!(await isSo())) {
     if (performance.now() > deadline) throw new Error(`not within ${timeoutMs / 1_000} s: ${what}`);
     await pause(POLL_MS);
   }

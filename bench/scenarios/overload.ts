@@ -15,7 +15,9 @@ const CAPACITY_ROUNDS = 3;
 const ARRIVALS_AT_ONCE = 1_024;
 const REFUSED = "ResourceExhausted";
 
-/** Three times the orders that the system can take: it must go on taking as many, and refuse the rest at once. */
+/**
+ * Three times the orders that the system can take: it must go on taking as many, and refuse the rest at once.
+ */
 export async function measureOverload(ground: Ground, notes: Notes): Promise<void> {
   const skus = skusOf("ovl-", MANY_SKUS);
   await layStock(ground, skus);

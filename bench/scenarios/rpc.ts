@@ -7,7 +7,9 @@ import { checkNoFailures } from "../stock.ts";
 
 const CALLERS = 64;
 
-/** Unary gRPC of one process with a trivial handler: the way in of the services against connect-node's own. */
+/**
+ * Unary gRPC of one process with a trivial handler: the way in of the services against connect-node's own.
+ */
 export async function measureRpc(ground: Ground, notes: Notes): Promise<void> {
   const own = await targetAt(await ground.reference("pipeline"), CALLERS);
   const reference = await targetAt(await ground.reference("connect-node"), CALLERS);

@@ -1,6 +1,6 @@
 /**
- * The server that one writes with connect-node: its own adapter, and one interceptor for each of the checks that
- * `libs/rpc` makes (request id, log, errors, deadline, the contract's rules).
+ * The server that one writes with connect-node: its own adapter, and one interceptor for each of the checks
+ * that `libs/rpc` makes (request id, log, errors, deadline, the contract's rules).
  */
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";

@@ -1,6 +1,6 @@
 /**
- * What a stock service does at first: one interactive transaction for each call, behind the same RPC server as the real
- * one, so that the calls cost the same and only the work behind them differs.
+ * What a stock service does at first: one interactive transaction for each call, behind the same RPC server
+ * as the real one, so that the calls cost the same and only the work behind them differs.
  */
 import type { Logger } from "pino";
 import { connect, type Sql, uuidv7 } from "#libs/db";

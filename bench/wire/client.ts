@@ -1,6 +1,8 @@
 import type { Stencil } from "./stencil.ts";
 
-/** What became of a call: `OK`, the name of an RPC's code or an error's reason, or how the connection failed. */
+/**
+ * What became of a call: `OK`, the name of an RPC's code or an error's reason, or how the connection failed.
+ */
 export type Outcome = string;
 
 /** A client that is as cheap as it can be, since it shares the machine with what it measures. */

@@ -33,8 +33,8 @@ export function frameHead(length: number, type: number, flag: number, streamId: 
 }
 
 /**
- * What a client says first: no table of headers, so that each block of headers can be read by itself, and windows so
- * wide that answers are never held up.
+ * What a client says first: no table of headers, so that each block of headers can be read by itself, and
+ * windows so wide that answers are never held up.
  */
 export function greeting(windowBytes: number): Buffer {
   const settings = Buffer.alloc(12);
@@ -119,14 +119,17 @@ const GRPC_STATUS_RAW = Buffer.from(GRPC_STATUS, "latin1");
 const GRPC_STATUS_CODED = huffman(GRPC_STATUS);
 
 function huffman(value: string): Buffer {
-  const bits = [...value].map((letter) => codes[letter]).join("");
+  const bits = value
+    .split("")
+    .map((letter) => codes[letter])
+    .join("");
   const padded = bits.padEnd(Math.ceil(bits.length / 8) * 8, "1");
   return Buffer.from(padded.match(/.{8}/g)?.map((byte) => Number.parseInt(byte, 2)) ?? []);
 }
 
 /**
- * Reads the number after `grpc-status` from a block of headers; undefined when there is none. Digits come as they are:
- * of one or two of them the Huffman code is no shorter, and then nobody uses it.
+ * Reads the number after `grpc-status` from a block of headers; undefined when there is none. Digits come as
+ * they are: of one or two of them the Huffman code is no shorter, and then nobody uses it.
  */
 export function grpcStatusOf(block: Buffer): number | undefined {
   for (const name of [GRPC_STATUS_CODED, GRPC_STATUS_RAW]) {

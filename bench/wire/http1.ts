@@ -23,7 +23,10 @@ export function jsonStencil(call: {
   return makeStencil(Buffer.concat([Buffer.from(head, "latin1"), body]), call.blanks);
 }
 
-/** Opens one kept connection for each caller, as most clients of a JSON API have them: each carries one call at a time. */
+/**
+ * Opens one kept connection for each caller, as most clients of a JSON API have them: each carries one call
+ * at a time.
+ */
 export async function openHttp1Client(url: string, callers: number): Promise<Client> {
   const opening = Array.from({ length: callers }, () => openConnection(url));
   const idle = await Promise.all(opening);

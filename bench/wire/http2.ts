@@ -31,8 +31,8 @@ const SLAB_BYTES = 1 << 18;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
- * Opens connections for unary gRPC calls. It writes HTTP/2 frames by itself: a call takes about 4 µs here, and 30 µs
- * with node:http2, as much as the server needs for it.
+ * Opens connections for unary gRPC calls. It writes HTTP/2 frames by itself: a call takes about 4 µs here,
+ * and 30 µs with node:http2, as much as the server needs for it.
  */
 export async function openHttp2Client(options: Http2ClientOptions): Promise<Client> {
   const opening = Array.from({ length: options.connections }, (_, index) =>

@@ -1,6 +1,7 @@
 /**
- * A call as bytes that are made once: what differs from one call to the next (ids, skus) has a place of a fixed width in
- * them and is written over it. So a call costs the load generator a copy of some hundred bytes and no encoding.
+ * A call as bytes that are made once: what differs from one call to the next (ids, skus) has a place of a
+ * fixed width in them and is written over it. So a call costs the load generator a copy of some hundred bytes
+ * and no encoding.
  */
 
 /** Stands in a message where a UUID will be; give each place of its own a number. */
