@@ -83,7 +83,7 @@ export function createOrderReservationHandlers(
 ): Handlers<(typeof OrderReservationService)["method"]> {
   return {
     reserveOrders: async ({ orders }, call) => {
-      call.log.debug(
+      call.log.info(
         { requestId: call.requestId, traceIds: orders.map((order) => order.traceId) },
         "orders reserve",
       );
