@@ -1,4 +1,7 @@
-/** Every mutation of the contract: sent ten times at once under one request_id, and then with another content. */
+/**
+ * Every mutation of the contract: sent ten times at once under one request_id, and then with another
+ * content.
+ */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
