@@ -3,8 +3,9 @@
  * carried out.
  */
 import { createBatcher } from "#libs/batch";
-import { isBadData, type Sql } from "#libs/db";
+import { asDomainError, type Sql } from "#libs/db";
 import type { OutboxMessage } from "#libs/events";
+import { DomainError } from "#libs/reasons";
 import type { StockCall, StockResult } from "./domain/calls.ts";
 import { MAX_BATCH_CALLS, MAX_WAITING_CALLS } from "./domain/limits.ts";
 import type { Reservation } from "./domain/reservation.ts";
@@ -48,7 +49,8 @@ export function createChanges({ sql, publish, metrics }: ChangesParts): Changes 
     name: "stock",
     maxBatch: MAX_BATCH_CALLS,
     maxWaiting: MAX_WAITING_CALLS,
-    splitsOn: isBadData,
+    // A database that is away or busy is no call's fault; anything else is, and it is found by halving.
+    splitsOn: (error) => !(asDomainError(error) instanceof DomainError),
     observe: metrics.observeBatch,
     execute: async (calls, tenant) => {
       const outcomes = await changeStock(context, tenant, calls);

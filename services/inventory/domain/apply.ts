@@ -9,7 +9,7 @@ import { reserve } from "./reserve.ts";
 
 /**
  * Applies one call: its result, or its refusal, which leaves the book as it was but for what had fallen
- * due.
+ * due. Any other error is thrown: it may have left the book half changed, so the batch must not be saved.
  */
 export function applyCall(book: Book, call: StockCall): StockOutcome {
   try {
@@ -19,6 +19,7 @@ export function applyCall(book: Book, call: StockCall): StockOutcome {
     remember(book, call, value);
     return { ok: true, value };
   } catch (error) {
+    if (!(error instanceof DomainError)) throw error;
     return { ok: false, error };
   }
 }
