@@ -10,7 +10,7 @@ import {
   connect,
   databaseNow,
   inTransaction,
-  isBadData,
+  isOneCallsFault,
   migrate,
   pendingMigrations,
   uuidv7,
@@ -101,7 +101,7 @@ describe("what the database throws", () => {
       () => undefined,
       (reason: unknown) => reason,
     );
-    assert.ok(isBadData(error));
+    assert.ok(isOneCallsFault(error));
     const known = asDomainError(error, {
       units_not_negative: () => new DomainError("STOCK_RESERVED", "too few"),
     });
@@ -110,10 +110,12 @@ describe("what the database throws", () => {
 
   test("is DEPENDENCY_UNAVAILABLE when nobody listens", async () => {
     const nowhere = connect({ url: "postgres://nobody@127.0.0.1:1/none", name: "test" });
-    const error = await nowhere`select 1`.then(
+    const thrown = await nowhere`select 1`.then(
       () => undefined,
-      (reason: unknown) => asDomainError(reason),
+      (reason: unknown) => reason,
     );
+    assert.equal(isOneCallsFault(thrown), false);
+    const error = asDomainError(thrown);
     assert.ok(error instanceof DomainError && error.reason === "DEPENDENCY_UNAVAILABLE");
     await nowhere.end();
   });

@@ -59,11 +59,6 @@ export function isConflict(error: unknown): boolean {
   return conflicts.has(codeOf(error));
 }
 
-/** Whether a row or a value was refused (classes 22 and 23): one call of a batch is to blame. */
-export function isBadData(error: unknown): boolean {
-  return error instanceof postgres.PostgresError && /^2[23]/.test(error.code);
-}
-
 /** Turns what the database threw into what a caller may see; other errors are returned as they are. */
 export function asDomainError(error: unknown, constraints: ConstraintReasons = {}): unknown {
   if (error instanceof DomainError) return error;
@@ -89,4 +84,12 @@ export function asDomainError(error: unknown, constraints: ConstraintReasons = {
     );
   }
   return error;
+}
+
+/**
+ * Whether one call of a batch may be to blame for the error, so that halving the batch finds it: anything
+ * but a database that is away or busy.
+ */
+export function isOneCallsFault(error: unknown): boolean {
+  return !(asDomainError(error) instanceof DomainError);
 }

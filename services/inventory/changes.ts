@@ -3,9 +3,8 @@
  * carried out.
  */
 import { createBatcher } from "#libs/batch";
-import { asDomainError, type Sql } from "#libs/db";
+import { isOneCallsFault, type Sql } from "#libs/db";
 import type { OutboxMessage } from "#libs/events";
-import { DomainError } from "#libs/reasons";
 import type { StockCall, StockResult } from "./domain/calls.ts";
 import { MAX_BATCH_CALLS, MAX_WAITING_CALLS } from "./domain/limits.ts";
 import type { Reservation } from "./domain/reservation.ts";
@@ -49,8 +48,7 @@ export function createChanges({ sql, publish, metrics }: ChangesParts): Changes 
     name: "stock",
     maxBatch: MAX_BATCH_CALLS,
     maxWaiting: MAX_WAITING_CALLS,
-    // A database that is away or busy is no call's fault; anything else is, and it is found by halving.
-    splitsOn: (error) => !(asDomainError(error) instanceof DomainError),
+    splitsOn: isOneCallsFault,
     observe: metrics.observeBatch,
     execute: async (calls, tenant) => {
       const outcomes = await changeStock(context, tenant, calls);

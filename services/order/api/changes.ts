@@ -1,6 +1,6 @@
 /** Settle, cancel and extend: one transaction for all that wait, each call judged in its turn. */
 import { createBatcher, type Outcome } from "#libs/batch";
-import { inTransaction, isBadData, type Sql, type Tx } from "#libs/db";
+import { inTransaction, isOneCallsFault, type Sql, type Tx } from "#libs/db";
 import { DomainError, unreachable } from "#libs/reasons";
 import type { Announcement, Announcer } from "../announcer.ts";
 import { limits } from "../domain/limits.ts";
@@ -51,7 +51,7 @@ export function createChanges({ sql, announcer, metrics }: ChangesParts): Change
     name: "order-changes",
     maxBatch: limits.batchCalls,
     maxWaiting: limits.waitingCalls,
-    splitsOn: isBadData,
+    splitsOn: isOneCallsFault,
     observe: metrics.observeBatch("changes"),
     execute: async (calls, tenant) => {
       const batch = await changeOnceMore(tenant, calls);

@@ -3,7 +3,7 @@
  * transaction.
  */
 import { createBatcher, type Outcome } from "#libs/batch";
-import { inTransaction, isBadData, type Sql } from "#libs/db";
+import { inTransaction, isOneCallsFault, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
 import type { Announcer } from "../announcer.ts";
 import { limits } from "../domain/limits.ts";
@@ -52,7 +52,7 @@ export function createPlacement({ sql, reserveOrders, announcer, metrics }: Plac
   const opening = createBatcher<OpeningCall, Opened>({
     ...common,
     name: "order-opening",
-    splitsOn: isBadData,
+    splitsOn: isOneCallsFault,
     observe: metrics.observeBatch("opening"),
     execute: async (calls, tenant) => {
       const outcomes = await inTransaction(sql, (tx) => openPlacements(tx, tenant, calls));
@@ -72,7 +72,7 @@ export function createPlacement({ sql, reserveOrders, announcer, metrics }: Plac
   const finishing = createBatcher<FinishingCall, Finished>({
     ...common,
     name: "order-finishing",
-    splitsOn: isBadData,
+    splitsOn: isOneCallsFault,
     observe: metrics.observeBatch("finishing"),
     execute: async (calls, tenant) => {
       const batch = await inTransaction(sql, (tx) => finishPlacements(tx, tenant, calls, announcer));
