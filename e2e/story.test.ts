@@ -179,10 +179,12 @@ test("JSON is as the README shows it, and Idempotency-Key makes a request repeat
     return new Map<string, unknown>(Object.entries(body.order));
   };
   const requestId = randomUUID();
-  const { order } = await post();
-  const { orderId, createTime, updateTime, expireTime, ...rest } = order;
-  for (const time of [createTime, updateTime, expireTime])
-    assert.match(String(time), /^\d{4}-\d\d-\d\dT.*Z$/);
+  const order = await post();
+  const { orderId, createTime, updateTime, expireTime, ...rest } = Object.fromEntries(order);
+  for (const time of [createTime, updateTime, expireTime]) {
+    assert(typeof time === "string");
+    assert.match(time, /^\d{4}-\d\d-\d\dT.*Z$/);
+  }
   assert.deepEqual(rest, {
     state: "PENDING",
     customerId: "ann",
