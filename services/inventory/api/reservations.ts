@@ -4,6 +4,7 @@ import { decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#li
 import { type InventoryService, Reservation_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import type { OrderReservationService } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
 import type { Changes } from "../changes.ts";
+import { reservationKeyOf } from "../convert/pages.ts";
 import { commitCall, extendCall, idOf, orderCall, releaseCall, reserveCall } from "../convert/requests.ts";
 import {
   refusalMessage,
@@ -12,7 +13,7 @@ import {
   reservationStateOf,
 } from "../convert/responses.ts";
 import { reservationNotFound } from "../domain/reservation.ts";
-import { listReservations, type ReservationKey, readReservation } from "../store/reservations.ts";
+import { listReservations, readReservation } from "../store/reservations.ts";
 
 type ReservationHandlers = Pick<
   Handlers<(typeof InventoryService)["method"]>,
@@ -99,10 +100,4 @@ export function createOrderReservationHandlers(
       return { results: await Promise.all(results) };
     },
   };
-}
-
-function reservationKeyOf(parts: readonly string[] | undefined): ReservationKey | undefined {
-  if (!parts) return undefined;
-  const [createTime, reservationId = ""] = parts;
-  return { createTime: Number(createTime), reservationId };
 }

@@ -4,13 +4,14 @@ import { DomainError } from "#libs/reasons";
 import { decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
 import type { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import type { Changes } from "../changes.ts";
+import { holderKeyOf, movementKeyOf } from "../convert/pages.ts";
 import { adjustCall, linesOf } from "../convert/requests.ts";
 import { differenceMessage, holderMessage, movementMessage, stockMessage } from "../convert/responses.ts";
 import { checkLines } from "../domain/check.ts";
 import { sumLines } from "../domain/reservation.ts";
 import { readItem } from "../store/items.ts";
-import { listMovements, type MovementKey } from "../store/movements.ts";
-import { explainStock, type HolderKey, listStock, readPlaces, readStock } from "../store/stock.ts";
+import { listMovements } from "../store/movements.ts";
+import { explainStock, listStock, readPlaces, readStock } from "../store/stock.ts";
 import { verifyStock } from "../store/verify.ts";
 
 type StockHandlers = Pick<
@@ -107,16 +108,4 @@ function notVerifiedInTime(): DomainError {
     "DEADLINE_PASSED",
     "not everything could be verified in time: give a longer deadline or fewer skus",
   );
-}
-
-function holderKeyOf(parts: readonly string[] | undefined): HolderKey | undefined {
-  if (!parts) return undefined;
-  const [locationId = "", reservationId = ""] = parts;
-  return { locationId, reservationId };
-}
-
-function movementKeyOf(parts: readonly string[] | undefined): MovementKey | undefined {
-  if (!parts) return undefined;
-  const [createTime, locationId = "", version] = parts;
-  return { createTime: Number(createTime), locationId, version: Number(version) };
 }

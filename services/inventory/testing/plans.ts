@@ -155,6 +155,7 @@ function faultsOf(statement: string, plan: Node): string[] {
 async function fill(sql: Sql, rows: number): Promise<void> {
   await sql.begin(async (tx) => {
     await tx`set local session_replication_role = replica`;
+    await tx`set local statement_timeout = 0`;
     await tx`
       insert into items (tenant_id, sku, display_name, reorder_point, state, create_time, update_time)
       select 'demo', 'sku-' || n, '', 0, 'ACTIVE', now(), now()
