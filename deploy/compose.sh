@@ -1,6 +1,7 @@
 #!/bin/sh
-# What `make compose` and its relatives do, with Docker and a shell alone: deploy/compose.sh up | demo | logs | down | clean
-# Whatever goes wrong for a reason that a person can mend is told in two lines: what it is, and what to do.
+# What `make compose` and its relatives do, with Docker and a shell alone: deploy/compose.sh up | demo | logs
+# | down | clean Whatever goes wrong for a reason that a person can mend is told in two lines: what it is, and
+# what to do.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -18,7 +19,7 @@ fail() {
 find_compose() {
   command -v docker >/dev/null 2>&1 || fail \
     'Docker is missing.' \
-    'Install it (https://docs.docker.com/get-docker), then try again; without it, `make dev` runs the same system.'
+    'Install it (https://docs.docker.com/get-docker); without it, `make dev` runs the same system.'
   if ! problem=$(docker info 2>&1 >/dev/null); then
     case $problem in
     *'permission denied'*) fail \
@@ -39,7 +40,8 @@ find_compose() {
   fi
 }
 
-# quietly WHAT COMMAND...: runs it; what it says is shown only if it fails for a reason of which nothing is known.
+# quietly WHAT COMMAND...: runs it; what it says is shown only if it fails for a reason of which nothing is
+# known.
 quietly() {
   what=$1
   shift
@@ -52,10 +54,11 @@ explain() {
     port_is_taken
   fi
   if grep -qiE 'self.signed certificate|SELF_SIGNED|UNABLE_TO_GET_ISSUER' "$output"; then
-    fail 'The packages could not be fetched: something between here and the registry shows a certificate of its own.' \
+    fail 'The packages could not be fetched: a proxy shows a certificate of its own for the registry.' \
       'Give the build that certificate: NODE_EXTRA_CA_CERTS=/path/to/it.pem make compose'
   fi
-  if grep -qiE 'pull access denied|toomanyrequests|EAI_AGAIN|ENOTFOUND|no such host|i/o timeout' "$output"; then
+  if grep -qiE 'pull access denied|toomanyrequests|EAI_AGAIN|ENOTFOUND|no such host|i/o timeout' \
+    "$output"; then
     tail -n 5 "$output" >&2
     fail "$1 failed: a registry does not answer (its words are above)." \
       'See that this machine reaches the internet, and try again.'
@@ -67,7 +70,7 @@ explain() {
 
 disk_is_full() {
   fail 'The disk on which Docker keeps its images and data is full.' \
-    'Make room (docker system df shows what takes it, docker system prune removes what is unused), and try again.'
+    'Make room (docker system df shows what takes it, docker system prune removes what is unused).'
 }
 
 port_is_taken() {
@@ -121,7 +124,8 @@ read_settings() {
   esac
 }
 
-# Makes each password that compose.yaml asks for and .env lacks. One that is there stays for ever: the data know it.
+# Makes each password that compose.yaml asks for and .env lacks. One that is there stays for ever: the data
+# know it.
 make_passwords() {
   umask 077
   touch .env
@@ -155,8 +159,8 @@ say() { printf '  %s\n' "$*"; }
 container_of() { $compose ps -q "$1" 2>/dev/null | head -n 1; }
 
 health_of() {
-  docker inspect -f '{{if .State.Running}}{{.State.Health.Status}}{{else}}stopped{{end}}' "$(container_of "$1")" \
-    2>/dev/null || echo missing
+  docker inspect -f '{{if .State.Running}}{{.State.Health.Status}}{{else}}stopped{{end}}' \
+    "$(container_of "$1")" 2>/dev/null || echo missing
 }
 
 # The engine is asked to publish the port, so that a taken one is known before anything has started.
@@ -187,11 +191,12 @@ up() {
     sleep 1
   done
   echo "Holdfast is ready: http://$bind:$port"
-  echo 'Next: `make compose-demo` shows what it does; `make compose-logs`, `make compose-down` (keeps the data).'
+  echo 'Next: `make compose-demo` shows what it does; `make compose-down` stops it and keeps its data.'
 }
 
 demo() {
-  [ "$(health_of envoy)" = healthy ] || fail 'The system does not run in containers now.' 'Start it: make compose'
+  [ "$(health_of envoy)" = healthy ] ||
+    fail 'The system does not run in containers now.' 'Start it: make compose'
   build demo
   terminal=-T
   if [ -t 0 ] && [ -t 1 ]; then terminal=; fi

@@ -1,7 +1,7 @@
 #!/bin/bash
-# Makes, for each service, a database and a user who owns it and can enter no other one, or brings those that are there to
-# the passwords of now. Runs each time the system is started, so that a new service finds its database on old data too.
-# In: PGHOST, PGPASSWORD and, for each service, <SERVICE>_DATABASE_PASSWORD.
+# Makes, for each service, a database and a user who owns it and can enter no other one, or brings those that
+# are there to the passwords of now. Runs each time the system is started, so that a new service finds its
+# database on old data too. In: PGHOST, PGPASSWORD and, for each service, <SERVICE>_DATABASE_PASSWORD.
 set -euo pipefail
 
 if ! problem=$(psql -X -U postgres -d postgres -c 'select 1' 2>&1 >/dev/null); then
@@ -17,7 +17,7 @@ for variable in $(compgen -e | grep '_DATABASE_PASSWORD$' | sort); do
 select format('create role %I login', :'name')
 where not exists (select from pg_roles where rolname = :'name')
 \gexec
-select format('alter role %I login nosuperuser nocreatedb nocreaterole noreplication password %L', :'name', :'password')
+select format('alter role %I nosuperuser nocreatedb nocreaterole password %L', :'name', :'password')
 \gexec
 select format('create database %I owner %I', :'name', :'name')
 where not exists (select from pg_database where datname = :'name')

@@ -1,8 +1,8 @@
 /**
- * `node deploy/rabbitmq-definitions.ts FILE` writes who may do what at the broker, for RabbitMQ to read when it starts:
- * one user for each service, who is kept to what the service itself declares, sends and receives, and one for people.
- * Passwords come from the environment and are written as salted hashes. Exchanges and queues are not here: the services
- * declare them.
+ * `node deploy/rabbitmq-definitions.ts FILE` writes who may do what at the broker, for RabbitMQ to read when
+ * it starts: one user for each service, who is kept to what the service itself declares, sends and receives,
+ * and one for people. Passwords come from the environment and are written as salted hashes. Exchanges and
+ * queues are not here: the services declare them.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { writeFileSync } from "node:fs";

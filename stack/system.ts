@@ -29,6 +29,9 @@ const SERVICE_PORT_OFFSETS: Readonly<Record<ServiceName, { rpc: number; ops: num
 /** The highest port of the gateway that leaves room for those that follow it. */
 export const GATEWAY_PORT_MAX = 65_535 - 50;
 
+/** In containers every part has an address of its own, and so the ports that everybody knows. */
+export const containerPorts = { gateway: 8080, rpc: 8080, ops: 9090, postgres: 5432, amqp: 5672 };
+
 export type ServerPorts = {
   readonly postgres: number;
   readonly amqp: number;
