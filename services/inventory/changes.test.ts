@@ -24,7 +24,7 @@ async function reserved(sku: string): Promise<number | undefined> {
   return stock?.reserved;
 }
 
-test("a call on damaged rows fails alone, with nothing half done, and its neighbours take effect", async () => {
+test("a call on damaged rows fails alone, nothing half done; its neighbours take effect", async () => {
   for (const sku of ["ash", "birch"]) await stockItem(scene, sku, 100);
   const both = ["ash", "birch"].map((sku) => ({ sku, quantity: 2 }));
   const damaged = randomUUID();

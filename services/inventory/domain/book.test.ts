@@ -20,6 +20,7 @@ function levelOf(sku: string, onHand: number, fields: Partial<Level> = {}): Leve
     version: 0,
     archived: false,
     reorderPoint: 0,
+    updateTime: 0,
     ...fields,
   };
 }
@@ -273,6 +274,28 @@ describe("adjusting", () => {
     const outcome = applyCall(bookOf([levelOf("tea", 1)]), call);
     assert.equal(dataOf(outcome).fields?.[0]?.field, "changes[1]");
   });
+});
+
+test("times never run backwards along a chain, and a clock that was set back expires nothing early", () => {
+  const level = levelOf("tea", 5, { reserved: 1, version: 1, updateTime: NOW + 500 });
+  const live: Reservation = {
+    reservationId: idOf(1),
+    state: "ACTIVE",
+    owner: "till-1",
+    lines: [{ sku: "tea", locationId: "main", quantity: 1 }],
+    createTime: NOW,
+    expireTime: NOW + 100,
+  };
+  const book = bookOf([level], [live]);
+  assert.equal(
+    stateOf(applyCall(book, { kind: "expire", reservationId: idOf(1), trigger: "nudge" })),
+    "ACTIVE",
+  );
+  applyCall(book, reserveCall(2, { tea: 1 }));
+  assert.deepEqual(
+    book.movements.map((movement) => movement.createTime),
+    [NOW + 500],
+  );
 });
 
 test("the reorder point is told when it is crossed, in both directions, by the movement that did it", () => {

@@ -11,6 +11,8 @@ export type Level = Place & {
   readonly version: number;
   readonly archived: boolean;
   readonly reorderPoint: number;
+  /** When it last changed, epoch milliseconds. */
+  readonly updateTime: number;
 };
 
 /** Why a place has no counters: no such item, no such location, or nothing was ever there. */
@@ -68,7 +70,9 @@ export function moveStock(level: Level, change: Change): { level: Level; movemen
   if (reserved < 0 || reserved > onHand) {
     throw new Error(`${placeKey(level)} would have ${reserved} reserved of ${onHand} on hand`);
   }
-  const after: Level = { ...level, onHand, reserved, version: level.version + 1 };
+  // Within a chain times never run backwards, whatever the clock does.
+  const createTime = Math.max(change.createTime, level.updateTime);
+  const after: Level = { ...level, onHand, reserved, version: level.version + 1, updateTime: createTime };
   const movement: Movement = {
     sku: level.sku,
     locationId: level.locationId,
@@ -81,7 +85,7 @@ export function moveStock(level: Level, change: Change): { level: Level; movemen
     cause: change.cause,
     reason: change.reason ?? "",
     reference: change.reference ?? "",
-    createTime: change.createTime,
+    createTime,
   };
   return { level: after, movement };
 }

@@ -13,7 +13,15 @@ export function numbersArray(numbers: readonly (number | null)[]): string {
 
 /** A list of times, given as epoch milliseconds; null where there is none. */
 export function timesArray(times: readonly (number | undefined)[]): string {
-  const texts = times.map((time) => (time === undefined ? "null" : `"${new Date(time).toISOString()}"`));
+  // Most lists have one time in all places, and a date costs more to write than all else of a row.
+  let last: number | undefined;
+  let text = "null";
+  const texts = times.map((time) => {
+    if (time === last) return text;
+    last = time;
+    text = time === undefined ? "null" : `"${new Date(time).toISOString()}"`;
+    return text;
+  });
   return `{${texts.join(",")}}`;
 }
 

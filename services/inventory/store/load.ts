@@ -54,9 +54,8 @@ export async function loadBook(tx: Tx, tenant: string, calls: readonly StockCall
   const levels = await withAbsences(tx, tenant, places, levelRows);
   refuseStale(calls, found, touched, levels);
   const reservations = [...found, ...(await readResources(tx, tenant, ids, requests))];
-  const now = levelRows.reduce((time, row) => Math.max(time, row.update_time.getTime()), clock.getTime());
   return openBook({
-    now,
+    now: clock.getTime(),
     levels,
     reservations,
     requests: new Map(requests.map((request) => [request.requestId, request])),

@@ -79,6 +79,7 @@ export function levelFrom(row: LevelRow): Level {
     version: Number(row.version),
     archived: row.archived,
     reorderPoint: row.reorder_point,
+    updateTime: row.update_time.getTime(),
   };
 }
 

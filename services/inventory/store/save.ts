@@ -30,8 +30,8 @@ export async function saveBook(tx: Tx, tenant: string, book: Book, said: Announc
     extendReservations(tx, tenant, extended),
     endReservations(tx, tenant, ended, now),
     deleteLines(tx, tenant, ended),
-    updateLevels(tx, tenant, book, now),
-    insertMovements(tx, tenant, book.movements, now),
+    updateLevels(tx, tenant, book),
+    insertMovements(tx, tenant, book.movements),
     insertAdjustments(tx, tenant, said.adjustments, now),
     insertRequests(tx, tenant, book.newRequests, now),
     insertOutbox(tx, said.messages),
@@ -160,7 +160,7 @@ async function deleteLines(tx: Tx, tenant: string, ended: readonly Reservation[]
       and line.reservation_id = ended.reservation_id`;
 }
 
-async function updateLevels(tx: Tx, tenant: string, book: Book, now: Date): Promise<void> {
+async function updateLevels(tx: Tx, tenant: string, book: Book): Promise<void> {
   const levels = changedLevels(book);
   if (levels.length === 0) return;
   const result = await tx`
@@ -169,14 +169,15 @@ async function updateLevels(tx: Tx, tenant: string, book: Book, now: Date): Prom
       on_hand = changed.on_hand,
       reserved = changed.reserved,
       version = changed.version,
-      update_time = ${now}
+      update_time = changed.update_time
     from unnest(
       ${namesArray(levels.map((level) => level.sku))}::text[],
       ${namesArray(levels.map((level) => level.locationId))}::text[],
       ${numbersArray(levels.map((level) => level.onHand))}::integer[],
       ${numbersArray(levels.map((level) => level.reserved))}::integer[],
-      ${numbersArray(levels.map((level) => level.version))}::bigint[]
-    ) as changed (sku, location_id, on_hand, reserved, version)
+      ${numbersArray(levels.map((level) => level.version))}::bigint[],
+      ${timesArray(levels.map((level) => level.updateTime))}::timestamptz[]
+    ) as changed (sku, location_id, on_hand, reserved, version, update_time)
     where level.tenant_id = ${tenant}
       and level.sku = changed.sku
       and level.location_id = changed.location_id`;
@@ -194,19 +195,14 @@ function changedLevels(book: Book): Level[] {
   return [...changed.values()];
 }
 
-async function insertMovements(
-  tx: Tx,
-  tenant: string,
-  movements: readonly Movement[],
-  now: Date,
-): Promise<void> {
+async function insertMovements(tx: Tx, tenant: string, movements: readonly Movement[]): Promise<void> {
   if (movements.length === 0) return;
   await tx`
     insert into movements (
       tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after,
       reserved_after, cause, create_time
     )
-    select ${tenant}, movement.*, ${now}::timestamptz
+    select ${tenant}, movement.*
     from unnest(
       ${namesArray(movements.map((movement) => movement.sku))}::text[],
       ${namesArray(movements.map((movement) => movement.locationId))}::text[],
@@ -216,7 +212,8 @@ async function insertMovements(
       ${numbersArray(movements.map((movement) => movement.reservedDelta))}::integer[],
       ${numbersArray(movements.map((movement) => movement.onHandAfter))}::integer[],
       ${numbersArray(movements.map((movement) => movement.reservedAfter))}::integer[],
-      ${namesArray(movements.map((movement) => movement.cause))}::uuid[]
+      ${namesArray(movements.map((movement) => movement.cause))}::uuid[],
+      ${timesArray(movements.map((movement) => movement.createTime))}::timestamptz[]
     ) as movement`;
 }
 
