@@ -30,8 +30,7 @@ export function readText(path: string): string {
 /** compose.yaml with its anchors laid in, and its variables as they stand or at their standards. */
 export function readComposition(text: string, variables: "as they stand" | "at standards"): Composition {
   const document: unknown = parse(text, { merge: true });
-  const whole =
-    variables === "as they stand" ? document : JSON.parse(withStandards(JSON.stringify(document)));
+  const whole = variables === "at standards" ? atStandards(document) : document;
   if (!isComposition(whole)) throw new Error("compose.yaml has no services");
   return whole;
 }
@@ -46,12 +45,14 @@ export function variablesIn(text: string): Map<string, string | undefined> {
   return new Map(found.map(([, name = "", standard]) => [name, standard]));
 }
 
-/** The text with each variable at its standard, some password where there is none. */
-function withStandards(text: string): string {
-  return text.replaceAll(
+/** The document with each variable at its standard, some password where there is none. */
+function atStandards(document: unknown): unknown {
+  const text = JSON.stringify(document).replaceAll(
     /\$\{[A-Z_]+(?::-([^}]*)|:\?[^}]*)?\}/g,
     (_, standard?: string) => standard ?? "0a1b",
   );
+  const whole: unknown = JSON.parse(text);
+  return whole;
 }
 
 /** What the ENV lines of one stage of a Dockerfile set. */
