@@ -78,7 +78,7 @@ async function send(url: string, init: RequestInit): Promise<{ response: Respons
 }
 
 /** The verb, the path with its query, and the body of a call, by the method's rule in the contract. */
-function requestOf(method: DescMethodUnary, json: JsonValue) {
+export function requestOf(method: DescMethodUnary, json: JsonValue) {
   const { pattern, body } = getOption(method, http);
   const verb = pattern.case?.toUpperCase();
   if (typeof pattern.value !== "string" || !verb || !isObject(json)) {
@@ -106,7 +106,7 @@ function textOf(value: JsonValue): string {
 }
 
 /** The error in a google.rpc.Status, with its details as a client over gRPC has them. */
-function errorOf(response: Response, text: string): ConnectError {
+export function errorOf(response: Response, text: string): ConnectError {
   const status = statusIn(text);
   if (!status) return new ConnectError(`HTTP ${response.status}: ${text.slice(0, 200)}`, Code.Unknown);
   // The numbers of google.rpc.Code and of Connect's are the same.

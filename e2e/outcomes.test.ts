@@ -39,7 +39,7 @@ async function told(call: Promise<{ order?: Parameters<typeof stateOf>[0] }>): P
   }
 }
 
-test(`settle, cancel and expiry at the same moment leave each of ${ORDERS} orders with one outcome`, async () => {
+test(`settle, cancel and expiry at one moment leave each of ${ORDERS} orders one outcome`, async () => {
   const sku = await receive(system, ORDERS, "contested");
   const numbers = Array.from({ length: ORDERS }, (_, number) => number);
   const orders = await mapAtOnce(numbers, 50, () => placeOrder(system, sku, 1, TTL_S));

@@ -75,7 +75,7 @@ test("both instances of each service took part", async () => {
   }
 });
 
-test("orders whose lines overlap in opposite order get all their lines or none, and no deadlock shows", async () => {
+test("orders whose lines overlap in opposite order get all or none, and no deadlock shows", async () => {
   const skus = await Promise.all(["a", "b", "c"].map((name) => receive(system, 200, `overlap-${name}`)));
   const lines = skus.map((sku) => ({ sku, quantity: 1 }));
   const orders = Array.from({ length: 400 }, (_, buyer) =>

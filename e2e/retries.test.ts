@@ -16,6 +16,7 @@ import {
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
+import { countRows } from "./rows.ts";
 import {
   assertConsistent,
   type Failure,
@@ -148,35 +149,12 @@ test("the list above names every mutation of the contract", () => {
   assert.deepEqual(mutations.map(({ name }) => name).sort(), all.sort());
 });
 
-/** How many rows each table has, but for those that come and go by themselves. */
-async function countRows(): Promise<Record<string, number>> {
-  const counts: Record<string, number> = {};
-  for (const [name, sql] of [
-    ["order", system.orderDatabase],
-    ["inventory", system.inventoryDatabase],
-  ] as const) {
-    const tables = await sql<{ table: string }[]>`
-      select relname as table
-      from pg_class
-      where relnamespace = 'public'::regnamespace
-        and relkind in ('r', 'p')
-        and not relispartition
-        and relname not in ('outbox', 'nudges')
-      order by relname`;
-    for (const { table } of tables) {
-      const [row] = await sql<{ rows: number }[]>`select count(*)::int as rows from ${sql(table)}`;
-      counts[`${name}.${table}`] = row?.rows ?? 0;
-    }
-  }
-  return counts;
-}
-
 /** What running this adds to each table, once the events that it set off have had their effect. */
 async function rowsAddedBy(work: () => Promise<void>): Promise<Record<string, number>> {
-  const present = await countRows();
+  const present = await countRows(system);
   await work();
   await until("all events are published", outboxRows, (rows) => rows === 0);
-  const counts = await untilStill(countRows);
+  const counts = await untilStill(() => countRows(system));
   const added = Object.entries(counts).map(([table, rows]) => [table, rows - (present[table] ?? 0)] as const);
   return Object.fromEntries(added.filter(([, rows]) => rows !== 0));
 }
@@ -225,7 +203,7 @@ for (const { name, prepare } of mutations) {
   });
 }
 
-test("an order that was refused is refused in the same words each time, and writes nothing more", async () => {
+test("an order that was refused is refused in the same words, and writes nothing more", async () => {
   const sku = await receive(system, 1, "refused");
   const request = { customerId: "ann", lines: [{ sku, quantity: 5 }], requestId: randomUUID() };
   const failures: Failure[] = [];

@@ -248,7 +248,7 @@ test("health and reflection go through the gateway", async () => {
   assert(names.includes("holdfast.inventory.v1.InventoryService"), names.join());
 });
 
-test("a service that is away is UNAVAILABLE, may be asked again, and the health says which one it is", async () => {
+test("a service that is away is UNAVAILABLE, and the health says which one it is", async () => {
   const sku = await receive(system, 10, "away");
   await system.stack.halt("inventory-1");
   await until(
