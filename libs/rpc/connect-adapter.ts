@@ -65,7 +65,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): NodeHandle
       return;
     }
     handler(universalRequestFromNodeRequest(request, response, undefined, undefined))
-      .then(explainRefusal)
+      .then((answer) => explainRefusal(answer, handler.method.input))
       .then((answer) => universalResponseToNodeResponse(answer, response))
       .catch((error: unknown) => {
         // The client went away while the answer was written: nobody is left to be told.
