@@ -135,8 +135,9 @@ async function layPastOf(sql: Sql, skus: readonly string[], count: number): Prom
       cross join lateral (
         select
           number,
-
-                   (now() - interval '28 days' + number * (interval '28 days' / ${count}::integer))::timestamptz(3) as time
+          (
+            now() - interval '28 days' + number * (interval '28 days' / ${count}::integer)
+          )::timestamptz(3) as time
         from generate_series(0, ${count}::integer - 1) as number
       ) as moment`;
     await tx`

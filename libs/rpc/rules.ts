@@ -2,6 +2,7 @@ import type { DescMessage, Message } from "@bufbuild/protobuf";
 import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
 import { DomainError, type FieldViolation } from "#libs/reasons";
+import { plainCheckOf } from "./plain-rules.ts";
 
 const validator = createValidator({
   // The patterns of the contract are short and without backtracking traps, so the platform's engine is safe,
@@ -24,10 +25,22 @@ function regexOf(pattern: string): RegExp {
  * Refuses a request that breaks a rule of the contract, naming every field at fault; otherwise does nothing.
  */
 export function checkRules(desc: DescMessage, request: Message): void {
+  if (isPlainlyRight(desc, request)) return;
   const violations = violationsOf(desc, request);
   if (violations.length === 0) return;
   const message = violations.map(({ field, description }) => `${field}: ${description}`).join("; ");
   throw new DomainError("INVALID_FIELD", message, { fields: violations });
+}
+
+const plainChecks = new Map<DescMessage, (message: Message) => boolean>();
+
+function isPlainlyRight(desc: DescMessage, request: Message): boolean {
+  let check = plainChecks.get(desc);
+  if (!check) {
+    check = plainCheckOf(desc);
+    plainChecks.set(desc, check);
+  }
+  return check(request) && pathOfBadText(request) === undefined;
 }
 
 function violationsOf(desc: DescMessage, request: Message): FieldViolation[] {
