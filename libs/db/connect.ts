@@ -1,4 +1,5 @@
 import postgres from "postgres";
+import { longStartUp, openSocket } from "./socket.ts";
 
 /** A pool of connections; `int8` columns arrive as bigint, `timestamptz(3)` ones as Date. */
 export type Sql = postgres.Sql<{ bigint: bigint }>;
@@ -36,6 +37,9 @@ const IDLE_TIMEOUT_S = 300;
 /** Connections are made anew now and then, so that they spread again after a failover. */
 const MAX_LIFETIME_S = 3_600;
 
+// The driver's types do not know this option.
+const ownSocket: object = { socket: openSocket };
+
 /** Opens a pool; connections are made when they are needed, so an absent server shows at the first query. */
 export function connect(options: ConnectOptions): Sql {
   return postgres(options.url, {
@@ -47,7 +51,9 @@ export function connect(options: ConnectOptions): Sql {
     backoff: (attempt: number) => Math.min(0.1 * 2 ** attempt, 2),
     types: { bigint: postgres.BigInt },
     onnotice: () => {},
+    ...ownSocket,
     connection: {
+      ...longStartUp,
       ...options.settings,
       application_name: options.name,
       TimeZone: "UTC",

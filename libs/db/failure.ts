@@ -54,6 +54,16 @@ export function isUnavailable(error: unknown): boolean {
   return unavailable.has(code) || code.startsWith("08");
 }
 
+// The server says these and ends the connection.
+const endings = new Set(["57P01", "57P02", "57P03", "57P05", "25P03", "25P04"]);
+
+/** Whether the connection is gone, or will be in a moment: nothing may be sent on it any more. */
+export function isConnectionLost(error: unknown): boolean {
+  const code = codeOf(error);
+  // The server's codes in that list begin with a digit, the driver's and the system's do not.
+  return endings.has(code) || code.startsWith("08") || (unavailable.has(code) && !/^\d/.test(code));
+}
+
 /** Whether two transactions collided and the same one may be tried again. */
 export function isConflict(error: unknown): boolean {
   return conflicts.has(codeOf(error));

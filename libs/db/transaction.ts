@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Sql, Tx } from "./connect.ts";
-import { isConflict } from "./failure.ts";
+import { isConflict, isConnectionLost } from "./failure.ts";
 
 export type TransactionOptions = {
   /** Tries before a conflict is the caller's; 5 if absent. */
@@ -34,8 +34,34 @@ export async function inTransaction<Result>(
   }
 }
 
+// When the connection is lost, the driver rejects the transaction as a whole, and that is all that may
+// happen: what `work` or the driver's own rollback sent on that connection then would end the process, or run
+// in a transaction of somebody else once the connection is made anew (postgres.js 3.4.9, its issues 1208 and
+// 1216). So from then on `work` is neither answered nor heard.
 async function begin<Result>(sql: Sql, mode: string, work: (tx: Tx) => Promise<Result>): Promise<Result> {
+  let isOver = false;
+  const fence: ProxyHandler<Tx> = {
+    apply: (target, self, args): unknown => (isOver ? forever() : Reflect.apply(target, self, args)),
+  };
   // The box keeps the result's type, which the driver would otherwise unwrap as if it were a list of queries.
-  const box = await sql.begin(mode, async (tx) => ({ result: await work(tx) }));
-  return box.result;
+  async function workUntilOver(tx: Tx): Promise<{ result: Result }> {
+    try {
+      const result = await work(new Proxy(tx, fence));
+      return isOver ? await forever() : { result };
+    } catch (error) {
+      if (isOver || isConnectionLost(error)) return await forever();
+      throw error;
+    }
+  }
+  try {
+    const box = await sql.begin(mode, workUntilOver);
+    return box.result;
+  } finally {
+    isOver = true;
+  }
+}
+
+// It is forgotten together with whoever waits for it.
+function forever(): Promise<never> {
+  return new Promise(() => {});
 }
