@@ -215,8 +215,7 @@ for (const [name, one] of Object.entries(services)) {
 }
 
 test("no password stands in compose.yaml", () => {
-  for (const [, value = ""] of text.matchAll(/_PASSWORD: (.*)$/gm))
-    assert.match(value, /^\$\{\w+:\?[^}]+\}$/);
+  for (const [, value = ""] of text.matchAll(/PASSWORD: (.*)$/gm)) assert.match(value, /^\$\{\w+:\?[^}]+\}$/);
   for (const [, password = ""] of text.matchAll(/:\/\/\w+:([^@\n]*)@/g))
     assert.match(password, /^\$\{\w+:\?[^}]+\}$/);
 });

@@ -10,7 +10,6 @@ if docker compose version >/dev/null 2>&1; then compose='docker compose'; else c
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 [ $# -gt 0 ] || set -- postgres rabbitmq order inventory envoy
-$compose build -q demo >/dev/null 2>&1
 
 status=0
 for service in "$@"; do
