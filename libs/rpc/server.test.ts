@@ -57,6 +57,7 @@ function fakeOrders(): RpcService {
     settleOrder: unused,
     cancelOrder: unused,
     extendOrder: unused,
+    resolveRefund: unused,
     listOrderHistory: unused,
   });
 }

@@ -45,19 +45,23 @@ const final: ReadonlySet<Reason> = new Set([
   "RESERVATION_EXPIRED",
 ]);
 
+/** An order whose outcome ends a reservation. */
+type Ended = { readonly orderId: string; readonly reservationId?: string };
+
 /** Consumes the outcomes of orders. What comes together is carried out together. */
 export function consumeOrders(parts: EventsParts & { readonly changes: Changes }): Loop {
   const { broker, log, metrics, changes } = parts;
 
-  async function end(kind: "commit" | "release", orderId: string, meta: MessageMeta): Promise<void> {
-    const reservationId = idOf(orderId);
-    if (!UUID.test(reservationId)) throw new ImpossibleMessage("INVALID_FIELD", `${orderId} is no UUID`);
+  async function end(kind: "commit" | "release", ended: Ended, meta: MessageMeta): Promise<void> {
+    const orderId = uuidOf(ended.orderId);
+    // The first reservation of an order has its id.
+    const reservationId = ended.reservationId ? uuidOf(ended.reservationId) : orderId;
     try {
-      await changes.reservation(meta.tenant, { kind, reservationId, party: "order" });
+      await changes.reservation(meta.tenant, { kind, reservationId, party: "order", orderId });
     } catch (error) {
       if (!(error instanceof DomainError) || !final.has(error.reason)) throw error;
       log.error(
-        { orderId, tenant: meta.tenant, event: meta.type, reason: error.reason },
+        { orderId, reservationId, tenant: meta.tenant, event: meta.type, reason: error.reason },
         "an outcome was refused",
       );
       throw new ImpossibleMessage(error.reason, `cannot ${kind}: ${error.message}`, { cause: error });
@@ -70,12 +74,18 @@ export function consumeOrders(parts: EventsParts & { readonly changes: Changes }
     metrics,
     queue: ORDERS_QUEUE,
     handlers: [
-      on(OrderSettledSchema, ({ orderId }, meta) => end("commit", orderId, meta)),
-      on(OrderCancelledSchema, ({ orderId }, meta) => end("release", orderId, meta)),
-      on(OrderExpiredSchema, ({ orderId }, meta) => end("release", orderId, meta)),
-      on(OrderAbandonedSchema, ({ orderId }, meta) => end("release", orderId, meta)),
+      on(OrderSettledSchema, (settled, meta) => end("commit", settled, meta)),
+      on(OrderCancelledSchema, ({ orderId }, meta) => end("release", { orderId }, meta)),
+      on(OrderExpiredSchema, ({ orderId }, meta) => end("release", { orderId }, meta)),
+      on(OrderAbandonedSchema, (abandoned, meta) => end("release", abandoned, meta)),
     ],
   });
+}
+
+function uuidOf(text: string): string {
+  const id = idOf(text);
+  if (!UUID.test(id)) throw new ImpossibleMessage("INVALID_FIELD", `${text} is no UUID`);
+  return id;
 }
 
 /** Consumes the service's own nudges: each expires what is due of its tenant when it comes. */

@@ -12,6 +12,7 @@ import {
   ListOrdersRequestSchema,
   Order_State,
   OrderSchema,
+  SettleOrderRequest_LatePolicy,
   SettleOrderRequestSchema,
 } from "#proto/holdfast/order/v1/order_pb.ts";
 import { eventsIn, historyOf, letFallDue, rejectsWith, rowCounts } from "./testing/facts.ts";
@@ -249,7 +250,11 @@ describe("an order that ends", () => {
     await settle(settled.orderId);
     await cancel(cancelled.orderId);
     await letFallDue(scene.sql, [due.orderId]);
-    for (const act of [settle, cancel, (id: string) => extend(id, 5_000)]) {
+    const refuse = (orderId: string) => {
+      const latePolicy = SettleOrderRequest_LatePolicy.REFUSE;
+      return scene.api.settleOrder(create(SettleOrderRequestSchema, { orderId, latePolicy }), call);
+    };
+    for (const act of [refuse, cancel, (id: string) => extend(id, 5_000)]) {
       await rejectsWith("ORDER_SETTLED", act(settled.orderId));
       await rejectsWith("ORDER_CANCELLED", act(cancelled.orderId));
       await rejectsWith("ORDER_EXPIRED", act(due.orderId));
@@ -262,7 +267,7 @@ describe("an order that ends", () => {
     await letFallDue(scene.sql, [orderId]);
     assert.equal((await get(orderId)).state, Order_State.EXPIRED);
     assert.equal((await historyOf(scene.sql, orderId)).length, 2);
-    await rejectsWith("ORDER_EXPIRED", settle(orderId));
+    await rejectsWith("ORDER_EXPIRED", cancel(orderId));
     assert.equal((await historyOf(scene.sql, orderId)).at(-1), "3 EXPIRED touch");
     assert.match(await scene.registry.metrics(), /expiries_total\{trigger="touch"\} [1-9]/);
   });

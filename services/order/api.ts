@@ -7,12 +7,15 @@ import {
   CreateOrderRequestSchema,
   ExtendOrderRequestSchema,
   OrderService,
+  ResolveRefundRequestSchema,
   SettleOrderRequestSchema,
 } from "#proto/holdfast/order/v1/order_pb.ts";
-import { type Changes, type Intent } from "./api/changes.ts";
+import type { Changes } from "./api/changes.ts";
+import type { Intent } from "./api/intents.ts";
 import type { Placement } from "./api/placement.ts";
 import { createReads } from "./api/reads.ts";
-import { draftOf, requestKeyOf, toProtoOrder } from "./convert.ts";
+import type { Settlement } from "./api/settlement.ts";
+import { draftOf, fromProtoLatePolicy, requestKeyOf, toProtoOrder } from "./convert.ts";
 import { limits } from "./domain/limits.ts";
 import { checkDraft } from "./domain/order.ts";
 import type { RequestKey } from "./store/requests.ts";
@@ -22,6 +25,7 @@ type OrderHandlers = Handlers<(typeof OrderService)["method"]>;
 export type OrderServiceParts = {
   readonly sql: Sql;
   readonly placement: Placement;
+  readonly settlement: Settlement;
   readonly changes: Changes;
 };
 
@@ -31,7 +35,12 @@ export function createOrderService(parts: OrderServiceParts): RpcService {
 }
 
 /** The handlers of OrderService, one for each of its methods. */
-export function createOrderHandlers({ sql, placement, changes }: OrderServiceParts): OrderHandlers {
+export function createOrderHandlers({
+  sql,
+  placement,
+  settlement,
+  changes,
+}: OrderServiceParts): OrderHandlers {
   async function change(call: Call, orderId: string, request: RequestKey | undefined, intent: Intent) {
     const { order, now } = await changes.change(
       call.caller.tenant,
@@ -51,16 +60,25 @@ export function createOrderHandlers({ sql, placement, changes }: OrderServicePar
         ttlMs: request.ttl ? durationMs(request.ttl) : limits.defaultTtlMs,
         request: requestKeyOf(CreateOrderRequestSchema, request, draft.orderId),
         correlationId: call.requestId,
+        deadline: call.deadline,
         isAbandoned: () => call.isAbandoned(),
       });
       return { order: toProtoOrder(order, now) };
     },
 
-    settleOrder: (request, call) => {
+    settleOrder: async (request, call) => {
       const orderId = request.orderId.toLowerCase();
-      const { paymentReference } = request;
-      const key = requestKeyOf(SettleOrderRequestSchema, request, orderId);
-      return change(call, orderId, key, { kind: "settle", paymentReference });
+      const { order, now } = await settlement.settle({
+        tenant: call.caller.tenant,
+        orderId,
+        paymentReference: request.paymentReference,
+        latePolicy: fromProtoLatePolicy(request.latePolicy),
+        request: requestKeyOf(SettleOrderRequestSchema, request, orderId),
+        correlationId: call.requestId,
+        deadline: call.deadline,
+        isAbandoned: () => call.isAbandoned(),
+      });
+      return { order: toProtoOrder(order, now) };
     },
 
     cancelOrder: (request, call) => {
@@ -75,6 +93,13 @@ export function createOrderHandlers({ sql, placement, changes }: OrderServicePar
       // The contract's rules have made sure that there is a ttl.
       const ttlMs = request.ttl ? durationMs(request.ttl) : limits.defaultTtlMs;
       return change(call, orderId, key, { kind: "extend", ttlMs });
+    },
+
+    resolveRefund: (request, call) => {
+      const orderId = request.orderId.toLowerCase();
+      const { resolution } = request;
+      const key = requestKeyOf(ResolveRefundRequestSchema, request, orderId);
+      return change(call, orderId, key, { kind: "resolveRefund", resolution });
     },
 
     ...createReads(sql),

@@ -16,6 +16,7 @@ import {
   OrderExpiredSchema,
   OrderExtendedSchema,
   OrderPlacedSchema,
+  OrderRefundRequiredSchema,
   OrderRejectedSchema,
   OrderSettledSchema,
   OrdersFellDueSchema,
@@ -26,7 +27,9 @@ import {
   type OrderSchema,
   type OrderTransitionSchema,
   type RejectionSchema,
+  SettleOrderRequest_LatePolicy,
 } from "#proto/holdfast/order/v1/order_pb.ts";
+import type { LatePolicy } from "./domain/late.ts";
 import {
   type Draft,
   type Order,
@@ -89,7 +92,18 @@ export function toProtoOrder(order: Order, now: number): MessageInitShape<typeof
     paymentReference: order.paymentReference,
     cancelReason: order.cancelReason,
     ...(order.rejection && { rejection: toProtoRejection(order.rejection) }),
+    late: order.late,
+    refundRequired: order.refundRequired,
+    refundResolution: order.refundResolution,
+    ...(order.refundResolveTime !== undefined && {
+      refundResolveTime: timestampFromMs(order.refundResolveTime),
+    }),
   };
+}
+
+/** What the caller wants done with a payment that comes too late. */
+export function fromProtoLatePolicy(policy: SettleOrderRequest_LatePolicy): LatePolicy {
+  return policy === SettleOrderRequest_LatePolicy.REFUSE ? "REFUSE" : "REACQUIRE";
 }
 
 /** A row of an order's history. */
@@ -151,13 +165,21 @@ export function toOutboxMessage(event: OrderEvent, tenant: string, correlationId
       return toOutbox(OrderRejectedSchema, create(OrderRejectedSchema, fields), told);
     }
     case "OrderAbandoned": {
-      const fields = { orderId: event.orderId, abandonTime: timestampFromMs(event.time) };
+      const { orderId, reservationId = orderId, time } = event;
+      const fields = { orderId, reservationId, abandonTime: timestampFromMs(time) };
       return toOutbox(OrderAbandonedSchema, create(OrderAbandonedSchema, fields), needed);
     }
     case "OrderSettled": {
-      const { orderId, paymentReference, time } = event;
-      const fields = { orderId, paymentReference, settleTime: timestampFromMs(time) };
+      const { orderId, paymentReference, late, time } = event;
+      const reservationId = late?.reservationId ?? orderId;
+      const settleTime = timestampFromMs(time);
+      const fields = { orderId, paymentReference, settleTime, reservationId, late: late !== undefined };
       return toOutbox(OrderSettledSchema, create(OrderSettledSchema, fields), needed);
+    }
+    case "OrderRefundRequired": {
+      const { orderId, paymentReference, cause, time } = event;
+      const fields = { orderId, paymentReference, cause, requireTime: timestampFromMs(time) };
+      return toOutbox(OrderRefundRequiredSchema, create(OrderRefundRequiredSchema, fields), told);
     }
     case "OrderCancelled": {
       const { orderId, reason, time } = event;

@@ -6,7 +6,7 @@ import type { DomainError } from "#libs/reasons";
 import { testCall } from "#libs/testing";
 import { OrderExpiredSchema } from "#proto/holdfast/order/v1/events_pb.ts";
 import { limits } from "./domain/limits.ts";
-import { eventsIn, eventually, historyOf, letFallDue } from "./testing/facts.ts";
+import { eventsIn, eventually, historyOf, letFallDue, settling } from "./testing/facts.ts";
 import { createRequest, createScene, type Scene } from "./testing/scene.ts";
 
 let scene: Scene;
@@ -102,10 +102,7 @@ it("settle, cancel and expiry at the same moment have one outcome for each order
   const other = scene.another();
   const orders = await placeOrders(300);
   await letFallDue(scene.sql, orders, -150);
-  const intents = [
-    { kind: "settle", paymentReference: "p" },
-    { kind: "cancel", reason: "c" },
-  ] as const;
+  const intents = [settling("p"), { kind: "cancel", reason: "c" } as const];
   const call = { request: undefined, correlationId: "" };
   const acts = orders.flatMap((orderId, index) =>
     intents.map(async (intent, turn) => {
@@ -130,7 +127,8 @@ it("settle, cancel and expiry at the same moment have one outcome for each order
   const ended = new Map<string, string>();
   for (const orderId of orders) {
     const [, , last = "", ...more] = await historyOf(scene.sql, orderId);
-    assert.deepEqual(more, []);
+    // A settle that comes too late, and wants it so, notes that its payment is to be given back.
+    assert.ok(more.length === 0 || (more.length === 1 && more[0] === "4 EXPIRED api"), String(more));
     ended.set(orderId, last.split(" ")[1] ?? "");
   }
   for (const result of results) {

@@ -1,7 +1,8 @@
 import { inTransaction, type Sql } from "#libs/db";
 import type { Announcer } from "./announcer.ts";
+import { failAttempt } from "./domain/late.ts";
 import { limits } from "./domain/limits.ts";
-import type { Actor } from "./domain/order.ts";
+import { type Actor, abandonment } from "./domain/order.ts";
 import type { ExpiryTrigger, OrderMetrics } from "./metrics.ts";
 import {
   abandonOrders,
@@ -9,6 +10,8 @@ import {
   tenantsWithOldReserving,
   tenantsWithOverdueOrders,
 } from "./store/expiry.ts";
+import { lockOldAttempts, saveLateOrders, tenantsWithOldAttempts } from "./store/late.ts";
+import { insertHistory, lockOrders } from "./store/orders.ts";
 
 export type ExpiryParts = {
   readonly sql: Sql;
@@ -22,7 +25,10 @@ export type Expiry = {
   expireDue(tenant: string): Promise<void>;
   /** Expires what is overdue of every tenant: what the nudges have missed. */
   sweep(): Promise<void>;
-  /** Gives up orders that have been RESERVING for longer than `ageMs`, and the stock that they may have. */
+  /**
+   * Gives up what has waited for Inventory's answer for longer than `ageMs`, and the stock that it may have:
+   * orders that are RESERVING, and late payments, which are to be given back.
+   */
   recover(ageMs: number): Promise<void>;
 };
 
@@ -69,6 +75,35 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
     }
   }
 
+  async function failOldAttempts(tenant: string, ageMs: number): Promise<void> {
+    for (;;) {
+      const { failed, announcement } = await inTransaction(sql, async (tx) => {
+        const orderIds = await lockOldAttempts(tx, tenant, ageMs, limits.expiryBatch);
+        const { now, orders } = await lockOrders(tx, tenant, orderIds);
+        const saved = [...orders.values()].map((order) => ({
+          change: failAttempt(order, now, abandonment.reason, "recovery"),
+          judgedVersion: order.version,
+        }));
+        const changes = saved.map(({ change }) => change);
+        await saveLateOrders(
+          tx,
+          tenant,
+          saved.map(({ change: { order }, judgedVersion }) => ({ order, judgedVersion })),
+        );
+        await insertHistory(
+          tx,
+          tenant,
+          changes.map(({ transition }) => transition),
+        );
+        const news = changes.flatMap(({ events }) => events.map((event) => ({ event })));
+        return { failed: changes, announcement: await announcer.write(tx, tenant, news) };
+      });
+      announcer.send(announcement);
+      for (const { events } of failed) metrics.countLatePayments(events);
+      if (failed.length < limits.expiryBatch) return;
+    }
+  }
+
   return {
     expireDue: (tenant) => {
       const turn = () => expireAll(tenant, "nudge", 0);
@@ -82,6 +117,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
     },
     recover: async (ageMs) => {
       for (const tenant of await tenantsWithOldReserving(sql, ageMs)) await abandonAll(tenant, ageMs);
+      for (const tenant of await tenantsWithOldAttempts(sql, ageMs)) await failOldAttempts(tenant, ageMs);
     },
   };
 }

@@ -17,7 +17,13 @@ import { rejectsWith } from "./testing/facts.ts";
 const log = pino({ level: "silent" });
 const orderId = "0198c0de-0000-7000-8000-000000000001";
 const line = { sku: "tea", quantity: 2, locationId: "", unitAmount: 5n };
-const order: OrderToReserve = { orderId, lines: [line], requestId: "request-1" };
+const order: OrderToReserve = {
+  orderId,
+  reservationId: orderId,
+  lines: [line],
+  requestId: "request-1",
+  deadline: Number.POSITIVE_INFINITY,
+};
 
 type Results = { state?: Reservation_State; refusal?: { reason: string; field?: string } }[];
 

@@ -19,13 +19,17 @@ import type { OrderMetrics } from "./metrics.ts";
 /** An order that needs stock. */
 export type OrderToReserve = {
   readonly orderId: string;
+  /** The order's id, or another if its stock is reserved again. */
+  readonly reservationId: string;
   readonly lines: readonly OrderLine[];
   /** The request it came of, for Inventory's log. */
   readonly requestId: string;
+  /** When its caller stops waiting, in milliseconds of performance.now(). */
+  readonly deadline: number;
 };
 
 /**
- * Reserves the stock of orders under their own ids, each by itself, and answers each in its place. It may be
+ * Reserves the stock of orders under the given ids, each by itself, and answers each in its place. It may be
  * repeated. Rejects if nobody knows what became of them.
  */
 export type ReserveOrders = (
@@ -34,6 +38,13 @@ export type ReserveOrders = (
 ) => Promise<readonly Reserved[]>;
 
 const RETRY_AFTER_MS = 500;
+/** Left of a caller's deadline to tell it that Inventory does not answer. */
+const ANSWER_MS = 100;
+/**
+ * Who answers late within less than this is not away, but asked by callers in a hurry: a batch takes some 10
+ * ms, and a pause of the database some hundreds.
+ */
+const OUTAGE_MS = 1_000;
 
 export type InventoryParts = {
   /** `http://host:port` of each instance. */
@@ -58,8 +69,9 @@ export function createReserveOrders({ urls, log, metrics }: InventoryParts): Res
 
   async function reserveOnce(orders: readonly OrderToReserve[]): Promise<readonly Reserved[]> {
     const startedAt = performance.now();
+    const timeoutMs = timeoutOf(orders, startedAt);
     try {
-      const { results } = await client.reserveOrders({ orders: orders.map(toProto) });
+      const { results } = await client.reserveOrders({ orders: orders.map(toProto) }, { timeoutMs });
       metrics.observeInventoryCall("OK", performance.now() - startedAt);
       if (results.length !== orders.length) {
         throw new Error(`Inventory answered ${results.length} of ${orders.length} orders`);
@@ -68,20 +80,40 @@ export function createReserveOrders({ urls, log, metrics }: InventoryParts): Res
     } catch (error) {
       if (!(error instanceof ConnectError)) throw error;
       metrics.observeInventoryCall(Code[error.code], performance.now() - startedAt);
-      throw failureOf(error);
+      const isInAHurry = error.code === Code.DeadlineExceeded && timeoutMs < OUTAGE_MS;
+      throw isInAHurry ? outOfTime(error) : failureOf(error);
     }
   }
 
   return (_tenant, orders) => guard.run(() => reserveOnce(orders));
 }
 
+// The longest that anyone of the batch waits: those whose time is up before have been told by then.
+function timeoutOf(orders: readonly OrderToReserve[], now: number): number {
+  const deadline = orders.reduce((latest, order) => Math.max(latest, order.deadline), now);
+  const leftMs = deadline - now;
+  if (leftMs <= 0) throw outOfTime();
+  return Math.min(limits.reserveTimeoutMs, Math.ceil(Math.max(leftMs - ANSWER_MS, leftMs / 2)));
+}
+
+function outOfTime(cause?: ConnectError): DomainError {
+  return new DomainError(
+    "DEADLINE_PASSED",
+    "the deadline left Inventory no time to answer: send the same request, with the same request_id, again",
+    { metadata: { dependency: "inventory" } },
+    { cause },
+  );
+}
+
 function toProto({
   orderId,
+  reservationId,
   lines,
   requestId,
 }: OrderToReserve): MessageInitShape<typeof OrderReservationSchema> {
   return {
     orderId,
+    reservationId,
     traceId: requestId,
     lines: lines.map(({ sku, quantity, locationId }) => ({ sku, quantity, locationId })),
   };
@@ -133,5 +165,6 @@ const outages: ReadonlySet<Code> = new Set([
 ]);
 
 function isOutage(error: unknown): boolean {
-  return error instanceof DomainError && error.cause instanceof ConnectError && outages.has(error.cause.code);
+  if (!(error instanceof DomainError) || error.reason !== "DEPENDENCY_UNAVAILABLE") return false;
+  return error.cause instanceof ConnectError && outages.has(error.cause.code);
 }

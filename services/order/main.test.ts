@@ -195,7 +195,10 @@ describe("the process", () => {
     try {
       await empty.sql`drop schema public cascade`;
       await empty.sql`create schema public`;
-      await assert.rejects(start({ DATABASE_URL: empty.url }), /0001_orders.sql: run main.ts migrate first/);
+      await assert.rejects(
+        start({ DATABASE_URL: empty.url }),
+        /0001_orders.sql, .*: run main.ts migrate first/,
+      );
       await promisify(execFile)(process.execPath, [MAIN, "migrate"], {
         env: environment({ DATABASE_URL: empty.url }),
       });

@@ -12,6 +12,8 @@ import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
 import { createAnnouncer } from "./announcer.ts";
 import { createChanges } from "./api/changes.ts";
 import { createPlacement } from "./api/placement.ts";
+import { createReserving } from "./api/reserving.ts";
+import { createSettlement } from "./api/settlement.ts";
 import { createOrderService } from "./api.ts";
 import { type OrderConfig, readOrderConfig } from "./config.ts";
 import { consumeOrderNudges } from "./events.ts";
@@ -56,8 +58,10 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
   const announcer = createAnnouncer(relay.publish);
   const reserveOrders = createReserveOrders({ urls: rest.inventoryUrls, log, metrics });
 
-  const placement = createPlacement({ sql, reserveOrders, announcer, metrics });
+  const reserving = createReserving(reserveOrders, metrics);
+  const placement = createPlacement({ sql, reserving, announcer, metrics });
   const changes = createChanges({ sql, announcer, metrics });
+  const settlement = createSettlement({ changes, reserving });
   const expiry = createExpiry({ sql, announcer, metrics });
   const { expirySweeper: sweeper, recoveryAfterMs } = rest;
   const timers = startTimers({ sql, expiry, sweeper, recoveryAfterMs, log });
@@ -67,7 +71,7 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
 
   const rpc = await startRpcServer({
     address: rest.rpcAddress,
-    services: [createOrderService({ sql, placement, changes })],
+    services: [createOrderService({ sql, placement, settlement, changes })],
     reflected: [OrderService, InventoryService],
     log,
     observe: observeCall,
@@ -86,7 +90,8 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
     stop: async () => {
       ops.setStopping();
       await rpc.stop({ noticeMs: STOP_NOTICE_MS, drainTimeoutMs: DRAIN_TIMEOUT_MS });
-      await Promise.all([placement.stop(), changes.stop(), timers.stop(), nudges?.stop()]);
+      await Promise.all([placement.stop(), settlement.stop(), timers.stop(), nudges?.stop()]);
+      await Promise.all([reserving.stop(), changes.stop()]);
       await relay.stop();
       await broker.stop();
       await sql.end({ timeout: 1 });

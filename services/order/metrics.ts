@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { GuardState } from "#libs/rpc";
-import type { Actor, State } from "./domain/order.ts";
+import type { Actor, OrderEvent, State } from "./domain/order.ts";
 
 /** What triggers an expiry. */
 export type ExpiryTrigger = Extract<Actor, "nudge" | "sweeper" | "touch">;
@@ -11,6 +11,8 @@ export type OrderMetrics = {
   countOrders(state: State, count: number): void;
   /** Orders that were expired, and how late. */
   countExpiries(trigger: ExpiryTrigger, lagsMs: readonly number[]): void;
+  /** Late payments that are dealt with, by the events that say so. */
+  countLatePayments(events: readonly OrderEvent[]): void;
   /** A batch of the given kind that was carried out. */
   observeBatch(name: string): (size: number, tookMs: number) => void;
   /** A call to Inventory. */
@@ -42,6 +44,12 @@ export function createOrderMetrics(registry: Registry): OrderMetrics {
     name: "expiry_lag_seconds",
     help: "How long after its expire_time an order was expired.",
     buckets: LAG_SECONDS,
+    registers,
+  });
+  const latePayments = new Counter({
+    name: "late_payments_total",
+    help: "Payments that came after their order had expired, by outcome: settled or refund_required.",
+    labelNames: ["outcome"],
     registers,
   });
   const batchSize = new Histogram({
@@ -83,6 +91,12 @@ export function createOrderMetrics(registry: Registry): OrderMetrics {
     countExpiries: (trigger, lagsMs) => {
       if (lagsMs.length > 0) expiries.inc({ trigger }, lagsMs.length);
       for (const lagMs of lagsMs) lag.observe(lagMs / 1_000);
+    },
+    countLatePayments: (events) => {
+      for (const event of events) {
+        if (event.type === "OrderSettled" && event.late) latePayments.inc({ outcome: "settled" });
+        if (event.type === "OrderRefundRequired") latePayments.inc({ outcome: "refund_required" });
+      }
     },
     observeBatch: (batch) => (size, tookMs) => {
       batchSize.observe({ batch }, size);

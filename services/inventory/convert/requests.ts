@@ -73,7 +73,7 @@ export function orderCall(order: OrderReservation): ReserveCall {
   const orderId = idOf(order.orderId);
   return {
     kind: "reserve",
-    reservationId: orderId,
+    reservationId: order.reservationId === "" ? orderId : idOf(order.reservationId),
     minted: false,
     owner: ownerOfOrder(orderId),
     lines: linesOf(order.lines),

@@ -30,6 +30,8 @@ export type EndCall = {
   readonly kind: "commit" | "release";
   readonly reservationId: string;
   readonly party: Exclude<Party, "time">;
+  /** Of the order that asks: the owner of the reservation. */
+  readonly orderId?: string;
   readonly request?: RequestKey;
 };
 

@@ -6,6 +6,7 @@ import {
   isDue,
   ownerOfOrder,
   type Reservation,
+  reservationExists,
   reservationNotFound,
   transit,
 } from "./reservation.ts";
@@ -15,8 +16,9 @@ export function end(book: Book, call: EndCall): StockResult {
   const found = book.reservations.get(call.reservationId)?.after;
   if (!found) {
     if (call.kind !== "release" || call.party !== "order") throw reservationNotFound(call.reservationId);
-    return buryUnseen(book, call.reservationId);
+    return buryUnseen(book, call);
   }
+  if (call.party === "order" && found.owner !== ownerOf(call)) throw reservationExists(call.reservationId);
   if (call.party === "caller") refuseDue(book, found);
   const reservation = transit(found, call.kind, call.party, book.now);
   if (reservation === found) return { kind: "reservation", reservation, changed: false };
@@ -43,17 +45,22 @@ export function extend(book: Book, call: ExtendCall): StockResult {
 }
 
 // A release that comes before its reservation leaves a tombstone, so that a late create takes nothing.
-function buryUnseen(book: Book, reservationId: string): StockResult {
+function buryUnseen(book: Book, call: EndCall): StockResult {
   const reservation: Reservation = {
-    reservationId,
+    reservationId: call.reservationId,
     state: "RELEASED",
-    owner: ownerOfOrder(reservationId),
+    owner: ownerOf(call),
     lines: [],
     createTime: book.now,
     endTime: book.now,
   };
   put(book, reservation);
   return { kind: "reservation", reservation, changed: true };
+}
+
+// The first reservation of an order has its id, and messages from before there were others say no more.
+function ownerOf({ orderId, reservationId }: EndCall): string {
+  return ownerOfOrder(orderId ?? reservationId);
 }
 
 // Whoever touches a reservation whose time has run out finds it expired, whether or not anybody had swept it.

@@ -35,7 +35,7 @@ const reasonOfState: Readonly<Record<Exclude<ReservationState, "ACTIVE">, Reason
   EXPIRED: "RESERVATION_EXPIRED",
 };
 
-/** The owner of the reservation that an order makes. */
+/** The owner of the reservations that an order makes: one, and another if it is paid late. */
 export function ownerOfOrder(orderId: string): string {
   return `${ORDER_PREFIX}${orderId}`;
 }
@@ -132,5 +132,5 @@ function refuseStranger(reservation: Reservation, party: Party): void {
       { metadata: { reservation_id: reservationId, owner } },
     );
   }
-  if (party === "order" && owner !== ownerOfOrder(reservationId)) throw reservationExists(reservationId);
+  if (party === "order" && !isOwnedByOrder(reservation)) throw reservationExists(reservationId);
 }

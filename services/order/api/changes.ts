@@ -1,20 +1,19 @@
-/** Settle, cancel and extend: one transaction for all that wait, each call judged in its turn. */
+/**
+ * Settle, cancel, extend, and what befalls late payments: one transaction for all that wait, each call judged
+ * in its turn.
+ */
 import { createBatcher, type Outcome } from "#libs/batch";
 import { inTransaction, isOneCallsFault, type Sql, type Tx } from "#libs/db";
-import { DomainError, unreachable } from "#libs/reasons";
+import { DomainError } from "#libs/reasons";
 import type { Announcement, Announcer } from "../announcer.ts";
 import { limits } from "../domain/limits.ts";
-import { type Change, cancel, expire, extend, isDue, type Order, settle } from "../domain/order.ts";
+import { type Change, expire, isDue, type Order } from "../domain/order.ts";
 import type { OrderMetrics } from "../metrics.ts";
+import { saveLateOrders } from "../store/late.ts";
 import { insertHistory, lockOrders, saveOrders } from "../store/orders.ts";
 import { findRequests, insertRequests, type RequestKey } from "../store/requests.ts";
+import { type Intent, stepOf, stepOfRepeated } from "./intents.ts";
 import { isSameRequest, requestIdReused } from "./opening.ts";
-
-/** What a call wants done to a PENDING order. */
-export type Intent =
-  | { readonly kind: "settle"; readonly paymentReference: string }
-  | { readonly kind: "cancel"; readonly reason: string }
-  | { readonly kind: "extend"; readonly ttlMs: number };
 
 export type ChangeCall = {
   readonly orderId: string;
@@ -72,7 +71,8 @@ export function createChanges({ sql, announcer, metrics }: ChangesParts): Change
   }
 
   function count(changes: readonly Change[]): void {
-    for (const { order, transition } of changes) {
+    for (const { order, transition, events } of changes) {
+      metrics.countLatePayments(events);
       // An extension leaves an order where it was.
       if (transition.fromState === order.state) continue;
       metrics.countOrders(order.state, 1);
@@ -124,7 +124,8 @@ async function changeOrders(
   const [announcement, taken] = await Promise.all([
     announcer.write(tx, tenant, book.news),
     insertRequests(tx, tenant, book.newRequests),
-    saveOrders(tx, tenant, book.saved()),
+    saveOrders(tx, tenant, book.saved("in time")),
+    saveLateOrders(tx, tenant, book.saved("late")),
     insertHistory(
       tx,
       tenant,
@@ -155,8 +156,8 @@ class Book {
   }
 
   /**
-   * Judges one call; throws what its caller is to be told. An order met after its time is expired on the
-   * spot.
+   * Judges one call; throws what its caller is to be told, which may be an effect too. An order met after its
+   * time is expired on the spot.
    */
   apply(call: ChangeCall): Order {
     const { orderId, request } = call;
@@ -164,23 +165,26 @@ class Book {
     if (used && !isSameRequest(used, request)) throw requestIdReused();
     const order = this.#orders.get(orderId);
     if (!order) throw orderNotFound(orderId);
-    if (used) return order;
-    if (isDue(order, this.#now)) this.#write(expire(order, this.#now, "touch"), call);
-    const change = transitionOf(this.#orders.get(orderId) ?? order, this.#now, call.intent);
-    this.#write(change, call);
-    if (request) {
+    if (!used && isDue(order, this.#now)) this.#write(expire(order, this.#now, "touch"), call);
+    const judged = this.#orders.get(orderId) ?? order;
+    const step = used ? stepOfRepeated(judged, call.intent) : stepOf(judged, this.#now, call.intent);
+    if (step.change) this.#write(step.change, call);
+    if (request && !used && step.hasEffect) {
       this.#used.set(request.requestId, request);
       this.newRequests.push(request);
     }
-    return change.order;
+    if (step.refusal) throw step.refusal;
+    return step.change?.order ?? judged;
   }
 
-  /** The orders that changed, each with the version that was locked. */
-  saved() {
+  /** The orders that changed, each with the version that was locked: those paid late, or all others. */
+  saved(which: "in time" | "late") {
     const ids = new Set(this.changes.map(({ order }) => order.orderId));
     return [...ids].flatMap((orderId) => {
       const [order, found] = [this.#orders.get(orderId), this.#found.get(orderId)];
-      return order && found ? [{ order, judgedVersion: found.version }] : [];
+      if (!order || !found) return [];
+      const isLate = found.state === "EXPIRED" || isPaidLate(order);
+      return isLate === (which === "late") ? [{ order, judgedVersion: found.version }] : [];
     });
   }
 
@@ -191,17 +195,9 @@ class Book {
   }
 }
 
-function transitionOf(order: Order, now: number, intent: Intent): Change {
-  switch (intent.kind) {
-    case "settle":
-      return settle(order, now, intent.paymentReference);
-    case "cancel":
-      return cancel(order, now, intent.reason);
-    case "extend":
-      return extend(order, now, intent.ttlMs);
-    default:
-      return unreachable(intent);
-  }
+// Such an order may have been PENDING when it was locked, and expired on the spot.
+function isPaidLate(order: Order): boolean {
+  return order.lateAttempt !== undefined || order.refundRequired || order.refundResolveTime !== undefined;
 }
 
 /** The refusal of an id that no order has. */

@@ -6,7 +6,7 @@ import { DomainError } from "#libs/reasons";
 import { testCall } from "#libs/testing";
 import { GetOrderRequestSchema, Order_State } from "#proto/holdfast/order/v1/order_pb.ts";
 import type { Refusal, Reserved } from "../domain/reservation.ts";
-import { eventsIn, eventually, historyOf, rejectsWith, rowCounts } from "../testing/facts.ts";
+import { eventsIn, eventually, historyOf, rejectsWith, rowCounts, settling } from "../testing/facts.ts";
 import { createRequest, createScene, type Instance, type Scene } from "../testing/scene.ts";
 
 const call = testCall();
@@ -131,8 +131,7 @@ describe("an order whose reservation nobody answered", () => {
     scene.inventory.answer = () => Promise.reject(unavailable());
     const orderId = randomUUID();
     await rejectsWith("DEPENDENCY_UNAVAILABLE", placeAt(scene, "", orderId));
-    const intent = { kind: "settle", paymentReference: "" } as const;
-    const change = { orderId, intent, request: undefined, correlationId: "" };
+    const change = { orderId, intent: settling(), request: undefined, correlationId: "" };
     await rejectsWith(
       "CONFLICT",
       scene.changes.change("demo", change, () => false),

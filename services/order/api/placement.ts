@@ -2,14 +2,14 @@
  * The way of an order from a request to PENDING or REJECTED: a transaction, a call to Inventory, a
  * transaction.
  */
-import { createBatcher, type Outcome } from "#libs/batch";
+import { type Batcher, createBatcher, type Outcome } from "#libs/batch";
 import { inTransaction, isOneCallsFault, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
 import type { Announcer } from "../announcer.ts";
 import { limits } from "../domain/limits.ts";
 import type { Draft, Order } from "../domain/order.ts";
 import { type Reserved, verdictOf, verdictOfFailure } from "../domain/reservation.ts";
-import type { OrderToReserve, ReserveOrders } from "../inventory.ts";
+import type { OrderToReserve } from "../inventory.ts";
 import type { OrderMetrics } from "../metrics.ts";
 import type { RequestKey } from "../store/requests.ts";
 import { answerOf, type Finished, type FinishingCall, finishPlacements } from "./finishing.ts";
@@ -17,7 +17,7 @@ import { type Opened, type OpeningCall, openPlacements } from "./opening.ts";
 
 export type PlacementParts = {
   readonly sql: Sql;
-  readonly reserveOrders: ReserveOrders;
+  readonly reserving: Batcher<OrderToReserve, Reserved>;
   readonly announcer: Announcer;
   readonly metrics: OrderMetrics;
 };
@@ -29,6 +29,8 @@ export type PlacementCall = {
   readonly ttlMs: number;
   readonly request: RequestKey | undefined;
   readonly correlationId: string;
+  /** When its caller stops waiting, in milliseconds of performance.now(). */
+  readonly deadline: number;
   readonly isAbandoned: () => boolean;
 };
 
@@ -39,15 +41,13 @@ export type Placement = {
   stop(): Promise<void>;
 };
 
-/** Calls to Inventory at once: one that hangs leaves the others a way. */
-const RESERVE_LANES = 4;
 const OVERLOAD_RETRY_MS = 250;
 
 /**
  * Makes the placement of a process. Each of its three steps gathers what waits while the one before it is
  * under way.
  */
-export function createPlacement({ sql, reserveOrders, announcer, metrics }: PlacementParts): Placement {
+export function createPlacement({ sql, reserving, announcer, metrics }: PlacementParts): Placement {
   const common = { maxBatch: limits.batchCalls, maxWaiting: limits.waitingCalls };
   const opening = createBatcher<OpeningCall, Opened>({
     ...common,
@@ -59,15 +59,6 @@ export function createPlacement({ sql, reserveOrders, announcer, metrics }: Plac
       metrics.countOrders("RESERVING", outcomes.filter(isNew).length);
       return outcomes;
     },
-  });
-  const reserving = createBatcher<OrderToReserve, Reserved>({
-    ...common,
-    name: "order-reserving",
-    lanes: RESERVE_LANES,
-    splitsOn: () => false,
-    observe: metrics.observeBatch("reserving"),
-    execute: async (orders, tenant) =>
-      (await reserveOrders(tenant, orders)).map((value) => ({ ok: true, value })),
   });
   const finishing = createBatcher<FinishingCall, Finished>({
     ...common,
@@ -95,10 +86,10 @@ export function createPlacement({ sql, reserveOrders, announcer, metrics }: Plac
 
   // From here on the order is there and goes its way to the end, also if its caller has gone.
   async function finish(call: PlacementCall, order: Order): Promise<Finished> {
-    const { tenant, ttlMs, request, correlationId } = call;
+    const { tenant, ttlMs, request, correlationId, deadline } = call;
     const { orderId, lines } = order;
     const verdict = await reserving
-      .submit({ orderId, lines, requestId: correlationId }, { key: tenant })
+      .submit({ orderId, reservationId: orderId, lines, requestId: correlationId, deadline }, { key: tenant })
       .then((reserved) => verdictOf(orderId, reserved), verdictOfFailure);
     const requestId = request?.requestId;
     return await finishing.submit({ order, ttlMs, verdict, requestId, correlationId }, { key: tenant });
@@ -134,7 +125,7 @@ export function createPlacement({ sql, reserveOrders, announcer, metrics }: Plac
     place,
     stop: async () => {
       await Promise.allSettled(underWay);
-      await Promise.all([opening.stop(), reserving.stop(), finishing.stop()]);
+      await Promise.all([opening.stop(), finishing.stop()]);
     },
   };
 }

@@ -21,13 +21,15 @@ export function createReads(sql: Sql): Reads {
     },
 
     listOrders: async (request, call) => {
-      const { state, customerId } = request;
-      const filter = ["orders", call.caller.tenant, state, customerId];
+      const { state, customerId, refundRequired } = request;
+      const filter: unknown[] = ["orders", call.caller.tenant, state, customerId];
+      if (refundRequired !== undefined) filter.push(String(refundRequired));
       const [createTime = "", orderId = ""] = decodePageToken(request.pageToken, filter, 2) ?? [];
       const limit = pageSizeOf(request.pageSize);
       const { now, orders } = await listOrders(sql, call.caller.tenant, {
         state: fromProtoState(state),
         customerId,
+        refundRequired,
         after: orderId === "" ? undefined : { createTime: Number(createTime), orderId },
         // One more than asked for tells whether there is another page.
         limit: limit + 1,

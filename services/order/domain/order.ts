@@ -1,5 +1,6 @@
 /** The life of an order. Pure: times are milliseconds since 1970 and come from the database's clock. */
 import { DomainError, type FieldViolation, invalidField, type Shortage, unreachable } from "#libs/reasons";
+import type { LateAttempt, RefundCause } from "./late.ts";
 
 export type State = "RESERVING" | "PENDING" | "SETTLED" | "CANCELLED" | "EXPIRED" | "REJECTED";
 
@@ -45,6 +46,16 @@ export type Order = Draft & {
   readonly paymentReference: string;
   readonly cancelReason: string;
   readonly rejection: Rejection | undefined;
+  /** Whether it was settled after it had EXPIRED. */
+  readonly late: boolean;
+  /** Under which its stock was, or is being, reserved again. */
+  readonly lateReservationId: string | undefined;
+  /** Absent when no late payment is being dealt with. */
+  readonly lateAttempt: LateAttempt | undefined;
+  /** Whether a payment came too late and is to be given back. */
+  readonly refundRequired: boolean;
+  readonly refundResolution: string;
+  readonly refundResolveTime: number | undefined;
 };
 
 /** A row of the order's history. */
@@ -67,11 +78,26 @@ export type OrderEvent =
       readonly rejection: Rejection;
       readonly time: number;
     }
-  | { readonly type: "OrderAbandoned"; readonly orderId: string; readonly time: number }
+  | {
+      readonly type: "OrderAbandoned";
+      readonly orderId: string;
+      readonly time: number;
+      /** Absent for the order's first reservation, which has its id. */
+      readonly reservationId?: string;
+    }
   | {
       readonly type: "OrderSettled";
       readonly orderId: string;
       readonly paymentReference: string;
+      readonly time: number;
+      /** Absent for an order that was settled in time. */
+      readonly late?: { readonly reservationId: string };
+    }
+  | {
+      readonly type: "OrderRefundRequired";
+      readonly orderId: string;
+      readonly paymentReference: string;
+      readonly cause: RefundCause;
       readonly time: number;
     }
   | {
@@ -130,6 +156,12 @@ export function place(draft: Draft, now: number): Order {
     paymentReference: "",
     cancelReason: "",
     rejection: undefined,
+    late: false,
+    lateReservationId: undefined,
+    lateAttempt: undefined,
+    refundRequired: false,
+    refundResolution: "",
+    refundResolveTime: undefined,
   };
 }
 
@@ -260,7 +292,8 @@ function requirePending(order: Order, now: number): void {
   }
 }
 
-function changed(
+/** The order in a state, at its next version, and the row of history that says so. */
+export function changed(
   order: Order,
   toState: State,
   now: number,

@@ -1,6 +1,6 @@
 /** What Inventory says of an order's stock, and what the order makes of it. */
 import { codeOfReason, DomainError, type Reason, type Shortage, unreachable } from "#libs/reasons";
-import { type Rejection, shortageOf } from "./order.ts";
+import { abandonment, type Rejection, shortageOf } from "./order.ts";
 
 /** Why Inventory refused an order. */
 export type Refusal = {
@@ -66,6 +66,29 @@ function verdictOfRefusal(orderId: string, refusal: Refusal): Verdict {
 }
 
 /**
+ * Why a late payment is given back by what Inventory said, or undefined if the stock is reserved again;
+ * throws if it may be another time.
+ */
+export function refundCauseOf(reserved: Reserved): string | undefined {
+  switch (reserved.state) {
+    case "RESERVED":
+      return undefined;
+    // The recovery was faster and gave the attempt up.
+    case "RELEASED":
+      return abandonment.reason;
+    case "REFUSED": {
+      const { reason, message, metadata } = reserved.refusal;
+      const known = isReason(reason) ? reason : "INTERNAL_ERROR";
+      const error = new DomainError(known, message, { metadata });
+      if (isUndecided(error) || isOfTheMoment(error)) throw error;
+      return known;
+    }
+    default:
+      return unreachable(reserved);
+  }
+}
+
+/**
  * What becomes of an order whose call failed as a whole; throws the failure if nobody knows what became of
  * its stock.
  */
@@ -89,6 +112,12 @@ function isUndecided(error: DomainError): boolean {
   return (
     code === "UNAVAILABLE" || code === "DEADLINE_EXCEEDED" || code === "CANCELLED" || code === "INTERNAL"
   );
+}
+
+// Nothing was reserved, and the same call may succeed in a moment.
+function isOfTheMoment(error: DomainError): boolean {
+  const code = codeOfReason[error.reason];
+  return code === "ABORTED" || code === "RESOURCE_EXHAUSTED";
 }
 
 function isReason(name: string): name is Reason {

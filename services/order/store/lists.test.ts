@@ -3,7 +3,7 @@ import { after, before, describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { testCall } from "#libs/testing";
 import { ListOrdersRequestSchema, Order_State } from "#proto/holdfast/order/v1/order_pb.ts";
-import { letFallDue, rejectsWith } from "../testing/facts.ts";
+import { letFallDue, rejectsWith, settling } from "../testing/facts.ts";
 import { createRequest, createScene, type Scene } from "../testing/scene.ts";
 
 const call = testCall();
@@ -24,8 +24,7 @@ before(async () => {
   const [first = "", second = "", third = "", fourth = ""] = orders;
   [settled, cancelled, due, live] = [first, second, third, fourth];
   const change = { request: undefined, correlationId: "" };
-  const settle = { kind: "settle", paymentReference: "" } as const;
-  await scene.changes.change("demo", { ...change, orderId: settled, intent: settle }, () => false);
+  await scene.changes.change("demo", { ...change, orderId: settled, intent: settling() }, () => false);
   const cancel = { kind: "cancel", reason: "" } as const;
   await scene.changes.change("demo", { ...change, orderId: cancelled, intent: cancel }, () => false);
   const shortages = [{ sku: "tea", locationId: "main", requested: 2, available: 0 }];

@@ -11,6 +11,8 @@ export type OrderPage = {
   /** As it reads now: EXPIRED includes what is due and not yet swept, PENDING leaves it out. */
   readonly state: State | undefined;
   readonly customerId: string;
+  /** Only those that do, only those that don't, or all. */
+  readonly refundRequired: boolean | undefined;
   readonly after: OrderPosition | undefined;
   readonly limit: number;
 };
@@ -29,9 +31,8 @@ type PageRow = OrderRow & { now: Date };
  * A page of orders, newest first, by (create_time, order_id), which never change: stable while others write.
  */
 export async function listOrders(sql: Sql, tenant: string, page: OrderPage): Promise<Snapshot> {
-  const rows = await (page.customerId === ""
-    ? listByState(sql, tenant, page)
-    : listByCustomer(sql, tenant, page));
+  const list = page.refundRequired ? listByRefund : page.customerId === "" ? listByState : listByCustomer;
+  const rows = await list(sql, tenant, page);
   const lines = linesByOrder(
     await readLines(
       sql,
@@ -77,6 +78,7 @@ async function listByState(sql: Sql, tenant: string, page: OrderPage): Promise<P
           and orders.state = wanted.state
           and (orders.create_time, orders.order_id) < (${new Date(createTime)}, ${orderId})
           and (${page.state !== "PENDING"} or orders.expire_time > now())
+          and (${page.refundRequired !== false} or not orders.refund_required)
         order by orders.create_time desc, orders.order_id desc
         limit ${page.limit}
       ) as found
@@ -92,7 +94,8 @@ async function listByState(sql: Sql, tenant: string, page: OrderPage): Promise<P
     )
     select
       order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time, end_time,
-      payment_reference, cancel_reason, rejection, date_trunc('milliseconds', now()) as now
+      payment_reference, cancel_reason, rejection, late, late_reservation_id, late_attempt_time,
+      refund_required, refund_resolution, refund_resolve_time, date_trunc('milliseconds', now()) as now
     from orders
     where tenant_id = ${tenant}
       and order_id in (select order_id from page)
@@ -104,7 +107,8 @@ async function listByCustomer(sql: Sql, tenant: string, page: OrderPage): Promis
   return await sql<PageRow[]>`
     select
       order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time, end_time,
-      payment_reference, cancel_reason, rejection, date_trunc('milliseconds', now()) as now
+      payment_reference, cancel_reason, rejection, late, late_reservation_id, late_attempt_time,
+      refund_required, refund_resolution, refund_resolve_time, date_trunc('milliseconds', now()) as now
     from orders
     where tenant_id = ${tenant}
       and left(customer_id, 64) = left(${page.customerId}, 64)
@@ -115,6 +119,25 @@ async function listByCustomer(sql: Sql, tenant: string, page: OrderPage): Promis
         or ${page.state ?? ""} =
           case when state = 'PENDING' and expire_time <= now() then 'EXPIRED' else state end
       )
+      and (${page.refundRequired !== false} or not refund_required)
+    order by create_time desc, order_id desc
+    limit ${page.limit}`;
+}
+
+// Those that require a refund are EXPIRED, and few.
+async function listByRefund(sql: Sql, tenant: string, page: OrderPage): Promise<PageRow[]> {
+  const { createTime, orderId } = page.after ?? beginning;
+  return await sql<PageRow[]>`
+    select
+      order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time, end_time,
+      payment_reference, cancel_reason, rejection, late, late_reservation_id, late_attempt_time,
+      refund_required, refund_resolution, refund_resolve_time, date_trunc('milliseconds', now()) as now
+    from orders
+    where tenant_id = ${tenant}
+      and refund_required
+      and (create_time, order_id) < (${new Date(createTime)}, ${orderId})
+      and ${page.state === undefined || page.state === "EXPIRED"}
+      and (${page.customerId} = '' or customer_id = ${page.customerId})
     order by create_time desc, order_id desc
     limit ${page.limit}`;
 }

@@ -18,7 +18,8 @@ export async function readOrders(
     sql<RowAndNow[]>`
       select
         order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time,
-        end_time, payment_reference, cancel_reason, rejection, date_trunc('milliseconds', now()) as now
+        end_time, payment_reference, cancel_reason, rejection, late, late_reservation_id, late_attempt_time,
+        refund_required, refund_resolution, refund_resolve_time, date_trunc('milliseconds', now()) as now
       from orders
       where tenant_id = ${tenant}
         and order_id = any(${uuids(orderIds)}::uuid[])`,
@@ -36,7 +37,8 @@ export async function lockOrders(tx: Tx, tenant: string, orderIds: readonly stri
     tx<RowAndNow[]>`
       select
         order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time,
-        end_time, payment_reference, cancel_reason, rejection, date_trunc('milliseconds', now()) as now
+        end_time, payment_reference, cancel_reason, rejection, late, late_reservation_id, late_attempt_time,
+        refund_required, refund_resolution, refund_resolve_time, date_trunc('milliseconds', now()) as now
       from orders
       where tenant_id = ${tenant}
         and order_id = any(${uuids(orderIds)}::uuid[])
@@ -73,10 +75,7 @@ function snapshotOf(rows: readonly RowAndNow[], lineRows: readonly LineRow[]): S
   return { now, orders };
 }
 
-/**
- * An order that was PENDING, locked and judged, as it is to be saved; `judgedVersion` is what it was judged
- * by.
- */
+/** An order that was locked and judged, as it is to be saved; `judgedVersion` is what it was judged by. */
 export type Saved = { readonly order: Order; readonly judgedVersion: number };
 
 /**

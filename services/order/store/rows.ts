@@ -15,6 +15,12 @@ export type OrderRow = {
   payment_reference: string;
   cancel_reason: string;
   rejection: Rejection | null;
+  late: boolean;
+  late_reservation_id: string | null;
+  late_attempt_time: Date | null;
+  refund_required: boolean;
+  refund_resolution: string;
+  refund_resolve_time: Date | null;
 };
 
 /** One line of one order. */
@@ -60,5 +66,14 @@ export function orderOf(row: OrderRow, lines: readonly OrderLine[]): Order {
     paymentReference: row.payment_reference,
     cancelReason: row.cancel_reason,
     rejection: row.rejection ?? undefined,
+    late: row.late,
+    lateReservationId: row.late_reservation_id ?? undefined,
+    lateAttempt:
+      row.late_attempt_time && row.late_reservation_id !== null
+        ? { reservationId: row.late_reservation_id, startTime: row.late_attempt_time.getTime() }
+        : undefined,
+    refundRequired: row.refund_required,
+    refundResolution: row.refund_resolution,
+    refundResolveTime: row.refund_resolve_time?.getTime(),
   };
 }

@@ -4,6 +4,12 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Sql } from "#libs/db";
 import { DomainError, type Reason } from "#libs/reasons";
 
+/** What a call wants that brings a payment, and wants it given back if it comes late. */
+export function settling(paymentReference = "") {
+  const lateReservationId = "0198c0de-0000-7000-8000-00000000aaaa";
+  return { kind: "settle", paymentReference, latePolicy: "REFUSE", lateReservationId } as const;
+}
+
 /** Asserts that the promise rejects with a DomainError of this reason, and returns it. */
 export async function rejectsWith(reason: Reason, promise: Promise<unknown>): Promise<DomainError> {
   const outcome = await promise.then(

@@ -12,6 +12,8 @@ import { CreateOrderRequestSchema } from "#proto/holdfast/order/v1/order_pb.ts";
 import { createAnnouncer } from "../announcer.ts";
 import { type Changes, createChanges } from "../api/changes.ts";
 import { createPlacement, type Placement } from "../api/placement.ts";
+import { createReserving } from "../api/reserving.ts";
+import { createSettlement } from "../api/settlement.ts";
 import { createOrderHandlers } from "../api.ts";
 import type { Reserved } from "../domain/reservation.ts";
 import { createExpiry, type Expiry } from "../expiry.ts";
@@ -75,13 +77,12 @@ export async function createScene(): Promise<Scene> {
     const published: OutboxMessage[] = [];
     const announcer = createAnnouncer((messages) => published.push(...messages));
     const parts = { sql, announcer, metrics };
-    const placement = createPlacement({
-      ...parts,
-      reserveOrders: (...call) => inventory.reserveOrders(...call),
-    });
+    const reserving = createReserving((...call) => inventory.reserveOrders(...call), metrics);
+    const placement = createPlacement({ ...parts, reserving });
     const changes = createChanges(parts);
+    const settlement = createSettlement({ changes, reserving });
     const expiry = createExpiry(parts);
-    const api = createOrderHandlers({ sql, placement, changes });
+    const api = createOrderHandlers({ sql, placement, settlement, changes });
     return { sql, api, placement, changes, expiry, registry, published };
   }
 

@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/inventory/v1/order_reservations.proto.
  */
 export const file_holdfast_inventory_v1_order_reservations: GenFile = /*@__PURE__*/
-  fileDesc("Ci5ob2xkZmFzdC9pbnZlbnRvcnkvdjEvb3JkZXJfcmVzZXJ2YXRpb25zLnByb3RvEhVob2xkZmFzdC5pbnZlbnRvcnkudjEiXAoUUmVzZXJ2ZU9yZGVyc1JlcXVlc3QSRAoGb3JkZXJzGAEgAygLMicuaG9sZGZhc3QuaW52ZW50b3J5LnYxLk9yZGVyUmVzZXJ2YXRpb25CC7pICJIBBQgBEIACIo0BChBPcmRlclJlc2VydmF0aW9uEhoKCG9yZGVyX2lkGAEgASgJQgi6SAVyA7ABARIaCgh0cmFjZV9pZBgDIAEoCUIIukgFcgMYyAESQQoFbGluZXMYAiADKAsyJi5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2YXRpb25MaW5lQgq6SAeSAQQIARBkIlMKFVJlc2VydmVPcmRlcnNSZXNwb25zZRI6CgdyZXN1bHRzGAEgAygLMikuaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmVPcmRlclJlc3VsdCKKAQoSUmVzZXJ2ZU9yZGVyUmVzdWx0EjcKBXN0YXRlGAEgASgOMiguaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmF0aW9uLlN0YXRlEjsKB3JlZnVzYWwYAiABKAsyKi5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2ZU9yZGVyUmVmdXNhbCKBAgoTUmVzZXJ2ZU9yZGVyUmVmdXNhbBIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCRJKCghtZXRhZGF0YRgDIAMoCzI4LmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZlT3JkZXJSZWZ1c2FsLk1ldGFkYXRhRW50cnkSPQoJc2hvcnRhZ2VzGAQgAygLMiouaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmF0aW9uU2hvcnRhZ2USDQoFZmllbGQYBSABKAkaLwoNTWV0YWRhdGFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KE1Jlc2VydmF0aW9uU2hvcnRhZ2USCwoDc2t1GAEgASgJEhMKC2xvY2F0aW9uX2lkGAIgASgJEhEKCXJlcXVlc3RlZBgDIAEoBRIRCglhdmFpbGFibGUYBCABKAUyhQEKF09yZGVyUmVzZXJ2YXRpb25TZXJ2aWNlEmoKDVJlc2VydmVPcmRlcnMSKy5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2ZU9yZGVyc1JlcXVlc3QaLC5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2ZU9yZGVyc1Jlc3BvbnNlYgZwcm90bzM", [file_buf_validate_validate, file_holdfast_inventory_v1_inventory]);
+  fileDesc("Ci5ob2xkZmFzdC9pbnZlbnRvcnkvdjEvb3JkZXJfcmVzZXJ2YXRpb25zLnByb3RvEhVob2xkZmFzdC5pbnZlbnRvcnkudjEiXAoUUmVzZXJ2ZU9yZGVyc1JlcXVlc3QSRAoGb3JkZXJzGAEgAygLMicuaG9sZGZhc3QuaW52ZW50b3J5LnYxLk9yZGVyUmVzZXJ2YXRpb25CC7pICJIBBQgBEIACIrIBChBPcmRlclJlc2VydmF0aW9uEhoKCG9yZGVyX2lkGAEgASgJQgi6SAVyA7ABARIaCgh0cmFjZV9pZBgDIAEoCUIIukgFcgMYyAESQQoFbGluZXMYAiADKAsyJi5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2YXRpb25MaW5lQgq6SAeSAQQIARBkEiMKDnJlc2VydmF0aW9uX2lkGAQgASgJQgu6SAjYAQFyA7ABASJTChVSZXNlcnZlT3JkZXJzUmVzcG9uc2USOgoHcmVzdWx0cxgBIAMoCzIpLmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZlT3JkZXJSZXN1bHQiigEKElJlc2VydmVPcmRlclJlc3VsdBI3CgVzdGF0ZRgBIAEoDjIoLmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZhdGlvbi5TdGF0ZRI7CgdyZWZ1c2FsGAIgASgLMiouaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmVPcmRlclJlZnVzYWwigQIKE1Jlc2VydmVPcmRlclJlZnVzYWwSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSSgoIbWV0YWRhdGEYAyADKAsyOC5ob2xkZmFzdC5pbnZlbnRvcnkudjEuUmVzZXJ2ZU9yZGVyUmVmdXNhbC5NZXRhZGF0YUVudHJ5Ej0KCXNob3J0YWdlcxgEIAMoCzIqLmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZhdGlvblNob3J0YWdlEg0KBWZpZWxkGAUgASgJGi8KDU1ldGFkYXRhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJdChNSZXNlcnZhdGlvblNob3J0YWdlEgsKA3NrdRgBIAEoCRITCgtsb2NhdGlvbl9pZBgCIAEoCRIRCglyZXF1ZXN0ZWQYAyABKAUSEQoJYXZhaWxhYmxlGAQgASgFMoUBChdPcmRlclJlc2VydmF0aW9uU2VydmljZRJqCg1SZXNlcnZlT3JkZXJzEisuaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmVPcmRlcnNSZXF1ZXN0GiwuaG9sZGZhc3QuaW52ZW50b3J5LnYxLlJlc2VydmVPcmRlcnNSZXNwb25zZWIGcHJvdG8z", [file_buf_validate_validate, file_holdfast_inventory_v1_inventory]);
 
 /**
  * Request of ReserveOrders.
@@ -43,7 +43,7 @@ export const ReserveOrdersRequestSchema: GenMessage<ReserveOrdersRequest> = /*@_
  */
 export type OrderReservation = Message<"holdfast.inventory.v1.OrderReservation"> & {
   /**
-   * The order's id, a UUID, which becomes the reservation's.
+   * The order's id, a UUID; the reservation's owner is `orders/{order_id}`.
    *
    * @generated from field: string order_id = 1;
    */
@@ -62,6 +62,13 @@ export type OrderReservation = Message<"holdfast.inventory.v1.OrderReservation">
    * @generated from field: repeated holdfast.inventory.v1.ReservationLine lines = 2;
    */
   lines: ReservationLine[];
+
+  /**
+   * The reservation's id, a UUID; the order's if empty.
+   *
+   * @generated from field: string reservation_id = 4;
+   */
+  reservationId: string;
 };
 
 /**
@@ -220,7 +227,7 @@ export const ReservationShortageSchema: GenMessage<ReservationShortage> = /*@__P
 export const OrderReservationService: GenService<{
   /**
    * Reserves for each order by itself, in the order given; one that fails does not touch the others. The reservation has
-   * the order's id, no time limit, and is idempotent by that id: a repeated call returns the reservation as it is now.
+   * no time limit and is idempotent by its id: a repeated call returns the reservation as it is now.
    * The call fails as a whole only if it is malformed or cannot be carried out at all.
    *
    * @generated from rpc holdfast.inventory.v1.OrderReservationService.ReserveOrders

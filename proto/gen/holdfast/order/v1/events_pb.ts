@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/order/v1/events.proto.
  */
 export const file_holdfast_order_v1_events: GenFile = /*@__PURE__*/
-  fileDesc("Ch5ob2xkZmFzdC9vcmRlci92MS9ldmVudHMucHJvdG8SEWhvbGRmYXN0Lm9yZGVyLnYxIjYKC09yZGVyUGxhY2VkEicKBW9yZGVyGAEgASgLMhguaG9sZGZhc3Qub3JkZXIudjEuT3JkZXIibAoMT3JkZXJTZXR0bGVkEhAKCG9yZGVyX2lkGAEgASgJEhkKEXBheW1lbnRfcmVmZXJlbmNlGAIgASgJEi8KC3NldHRsZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJjCg5PcmRlckNhbmNlbGxlZBIQCghvcmRlcl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSLwoLY2FuY2VsX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIn8KDE9yZGVyRXhwaXJlZBIQCghvcmRlcl9pZBgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlQKDk9yZGVyQWJhbmRvbmVkEhAKCG9yZGVyX2lkGAEgASgJEjAKDGFiYW5kb25fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAigwEKDU9yZGVyUmVqZWN0ZWQSEAoIb3JkZXJfaWQYASABKAkSLwoJcmVqZWN0aW9uGAIgASgLMhwuaG9sZGZhc3Qub3JkZXIudjEuUmVqZWN0aW9uEi8KC3JlamVjdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJSCg1PcmRlckV4dGVuZGVkEhAKCG9yZGVyX2lkGAEgASgJEi8KC2V4cGlyZV90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI9Cg1PcmRlcnNGZWxsRHVlEiwKCGR1ZV90aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp, file_holdfast_order_v1_order]);
+  fileDesc("Ch5ob2xkZmFzdC9vcmRlci92MS9ldmVudHMucHJvdG8SEWhvbGRmYXN0Lm9yZGVyLnYxIjYKC09yZGVyUGxhY2VkEicKBW9yZGVyGAEgASgLMhguaG9sZGZhc3Qub3JkZXIudjEuT3JkZXIikgEKDE9yZGVyU2V0dGxlZBIQCghvcmRlcl9pZBgBIAEoCRIZChFwYXltZW50X3JlZmVyZW5jZRgCIAEoCRIvCgtzZXR0bGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOcmVzZXJ2YXRpb25faWQYBCABKAkSDAoEbGF0ZRgFIAEoCCJjCg5PcmRlckNhbmNlbGxlZBIQCghvcmRlcl9pZBgBIAEoCRIOCgZyZWFzb24YAiABKAkSLwoLY2FuY2VsX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIn8KDE9yZGVyRXhwaXJlZBIQCghvcmRlcl9pZBgBIAEoCRIvCgtleHBpcmVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImwKDk9yZGVyQWJhbmRvbmVkEhAKCG9yZGVyX2lkGAEgASgJEjAKDGFiYW5kb25fdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFgoOcmVzZXJ2YXRpb25faWQYAyABKAkigwEKE09yZGVyUmVmdW5kUmVxdWlyZWQSEAoIb3JkZXJfaWQYASABKAkSGQoRcGF5bWVudF9yZWZlcmVuY2UYAiABKAkSDQoFY2F1c2UYAyABKAkSMAoMcmVxdWlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKDAQoNT3JkZXJSZWplY3RlZBIQCghvcmRlcl9pZBgBIAEoCRIvCglyZWplY3Rpb24YAiABKAsyHC5ob2xkZmFzdC5vcmRlci52MS5SZWplY3Rpb24SLwoLcmVqZWN0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlIKDU9yZGVyRXh0ZW5kZWQSEAoIb3JkZXJfaWQYASABKAkSLwoLZXhwaXJlX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIj0KDU9yZGVyc0ZlbGxEdWUSLAoIZHVlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_google_protobuf_timestamp, file_holdfast_order_v1_order]);
 
 /**
  * An order has its stock and waits for payment.
@@ -44,7 +44,7 @@ export const OrderPlacedSchema: GenMessage<OrderPlaced> = /*@__PURE__*/
  */
 export type OrderSettled = Message<"holdfast.order.v1.OrderSettled"> & {
   /**
-   * The order, and the id of its reservation.
+   * The order.
    *
    * @generated from field: string order_id = 1;
    */
@@ -63,6 +63,20 @@ export type OrderSettled = Message<"holdfast.order.v1.OrderSettled"> & {
    * @generated from field: google.protobuf.Timestamp settle_time = 3;
    */
   settleTime?: Timestamp | undefined;
+
+  /**
+   * The reservation to commit; the order's id if empty.
+   *
+   * @generated from field: string reservation_id = 4;
+   */
+  reservationId: string;
+
+  /**
+   * Whether it was paid after its time, and its stock reserved again under reservation_id.
+   *
+   * @generated from field: bool late = 5;
+   */
+  late: boolean;
 };
 
 /**
@@ -143,13 +157,14 @@ export const OrderExpiredSchema: GenMessage<OrderExpired> = /*@__PURE__*/
   messageDesc(file_holdfast_order_v1_events, 3);
 
 /**
- * An order was given up while its stock was being reserved. Inventory releases whatever it holds under its id, or will.
+ * An order was given up while its stock was being reserved, for the first time or again. Inventory releases whatever it
+ * holds under the reservation's id, or will.
  *
  * @generated from message holdfast.order.v1.OrderAbandoned
  */
 export type OrderAbandoned = Message<"holdfast.order.v1.OrderAbandoned"> & {
   /**
-   * The order, and the id of its reservation.
+   * The order.
    *
    * @generated from field: string order_id = 1;
    */
@@ -161,6 +176,13 @@ export type OrderAbandoned = Message<"holdfast.order.v1.OrderAbandoned"> & {
    * @generated from field: google.protobuf.Timestamp abandon_time = 2;
    */
   abandonTime?: Timestamp | undefined;
+
+  /**
+   * The reservation to release; the order's id if empty.
+   *
+   * @generated from field: string reservation_id = 3;
+   */
+  reservationId: string;
 };
 
 /**
@@ -169,6 +191,50 @@ export type OrderAbandoned = Message<"holdfast.order.v1.OrderAbandoned"> & {
  */
 export const OrderAbandonedSchema: GenMessage<OrderAbandoned> = /*@__PURE__*/
   messageDesc(file_holdfast_order_v1_events, 4);
+
+/**
+ * A payment came after the order EXPIRED and could not settle it: it is to be given back. Told once an order, and once
+ * more if another payment comes after the first was given back.
+ *
+ * @generated from message holdfast.order.v1.OrderRefundRequired
+ */
+export type OrderRefundRequired = Message<"holdfast.order.v1.OrderRefundRequired"> & {
+  /**
+   * The order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * The payment.
+   *
+   * @generated from field: string payment_reference = 2;
+   */
+  paymentReference: string;
+
+  /**
+   * Why: `LATE_POLICY` (the caller wanted no other try), `PAID_BEFORE` (an earlier payment was given back), `ABANDONED`
+   * (Inventory did not answer in time), or Inventory's reason, such as INSUFFICIENT_STOCK.
+   *
+   * @generated from field: string cause = 3;
+   */
+  cause: string;
+
+  /**
+   * When.
+   *
+   * @generated from field: google.protobuf.Timestamp require_time = 4;
+   */
+  requireTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message holdfast.order.v1.OrderRefundRequired.
+ * Use `create(OrderRefundRequiredSchema)` to create a new message.
+ */
+export const OrderRefundRequiredSchema: GenMessage<OrderRefundRequired> = /*@__PURE__*/
+  messageDesc(file_holdfast_order_v1_events, 5);
 
 /**
  * An order was refused for its stock: the demand that was not met.
@@ -203,7 +269,7 @@ export type OrderRejected = Message<"holdfast.order.v1.OrderRejected"> & {
  * Use `create(OrderRejectedSchema)` to create a new message.
  */
 export const OrderRejectedSchema: GenMessage<OrderRejected> = /*@__PURE__*/
-  messageDesc(file_holdfast_order_v1_events, 5);
+  messageDesc(file_holdfast_order_v1_events, 6);
 
 /**
  * A pending order was given more time.
@@ -231,7 +297,7 @@ export type OrderExtended = Message<"holdfast.order.v1.OrderExtended"> & {
  * Use `create(OrderExtendedSchema)` to create a new message.
  */
 export const OrderExtendedSchema: GenMessage<OrderExtended> = /*@__PURE__*/
-  messageDesc(file_holdfast_order_v1_events, 6);
+  messageDesc(file_holdfast_order_v1_events, 7);
 
 /**
  * Orders of the tenant fell due at this second. It is a nudge: the database says which, if any.
@@ -252,5 +318,5 @@ export type OrdersFellDue = Message<"holdfast.order.v1.OrdersFellDue"> & {
  * Use `create(OrdersFellDueSchema)` to create a new message.
  */
 export const OrdersFellDueSchema: GenMessage<OrdersFellDue> = /*@__PURE__*/
-  messageDesc(file_holdfast_order_v1_events, 7);
+  messageDesc(file_holdfast_order_v1_events, 8);
 

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file holdfast/order/v1/order.proto.
  */
 export const file_holdfast_order_v1_order: GenFile = /*@__PURE__*/
-  fileDesc("Ch1ob2xkZmFzdC9vcmRlci92MS9vcmRlci5wcm90bxIRaG9sZGZhc3Qub3JkZXIudjEi1wQKBU9yZGVyEhAKCG9yZGVyX2lkGAEgASgJEi0KBXN0YXRlGAIgASgOMh4uaG9sZGZhc3Qub3JkZXIudjEuT3JkZXIuU3RhdGUSEwoLY3VzdG9tZXJfaWQYAyABKAkSKwoFbGluZXMYBCADKAsyHC5ob2xkZmFzdC5vcmRlci52MS5PcmRlckxpbmUSEAoIY3VycmVuY3kYBSABKAkSFAoMdG90YWxfYW1vdW50GAYgASgDEgwKBG5vdGUYByABKAkSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEXBheW1lbnRfcmVmZXJlbmNlGAwgASgJEhUKDWNhbmNlbF9yZWFzb24YDSABKAkSLwoJcmVqZWN0aW9uGA4gASgLMhwuaG9sZGZhc3Qub3JkZXIudjEuUmVqZWN0aW9uInEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDQoJUkVTRVJWSU5HEAESCwoHUEVORElORxACEgsKB1NFVFRMRUQQAxINCglDQU5DRUxMRUQQBBILCgdFWFBJUkVEEAUSDAoIUkVKRUNURUQQBiLHAQoJT3JkZXJMaW5lEjUKA3NrdRgBIAEoCUIoukglciMyIV5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dezAsNjN9JBIdCghxdWFudGl0eRgCIAEoBUILukgIGgYYwIQ9KAESQAoLbG9jYXRpb25faWQYAyABKAlCK7pIKNgBAXIjMiFeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8tXXswLDYzfSQSIgoLdW5pdF9hbW91bnQYBCABKANCDbpICiIIGIDIr6AlKAAiSwoJUmVqZWN0aW9uEg4KBnJlYXNvbhgBIAEoCRIuCglzaG9ydGFnZXMYAiADKAsyGy5ob2xkZmFzdC5vcmRlci52MS5TaG9ydGFnZSJSCghTaG9ydGFnZRILCgNza3UYASABKAkSEwoLbG9jYXRpb25faWQYAiABKAkSEQoJcmVxdWVzdGVkGAMgASgFEhEKCWF2YWlsYWJsZRgEIAEoBSLZAQoPT3JkZXJUcmFuc2l0aW9uEhAKCHNlcXVlbmNlGAEgASgFEjIKCmZyb21fc3RhdGUYAiABKA4yHi5ob2xkZmFzdC5vcmRlci52MS5PcmRlci5TdGF0ZRIwCgh0b19zdGF0ZRgDIAEoDjIeLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyLlN0YXRlEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhY3RvchgFIAEoCRIOCgZyZWFzb24YBiABKAkiqQIKEkNyZWF0ZU9yZGVyUmVxdWVzdBIfCgtjdXN0b21lcl9pZBgBIAEoCUIKukgHcgUQARjoBxI3CgVsaW5lcxgCIAMoCzIcLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyTGluZUIKukgHkgEECAEQZBImCghjdXJyZW5jeRgDIAEoCUIUukgR2AEBcgwyCl5bQS1aXXszfSQSOQoDdHRsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhG6SA6qAQsiBQiAmp4BMgIIARIWCgRub3RlGAUgASgJQgi6SAVyAxjoBxIdCghvcmRlcl9pZBgGIAEoCUILukgI2AEBcgOwAQESHwoKcmVxdWVzdF9pZBgHIAEoCUILukgI2AEBcgOwAQEiPgoTQ3JlYXRlT3JkZXJSZXNwb25zZRInCgVvcmRlchgBIAEoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyIi0KD0dldE9yZGVyUmVxdWVzdBIaCghvcmRlcl9pZBgBIAEoCUIIukgFcgOwAQEiOwoQR2V0T3JkZXJSZXNwb25zZRInCgVvcmRlchgBIAEoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyIqgBChFMaXN0T3JkZXJzUmVxdWVzdBI3CgVzdGF0ZRgBIAEoDjIeLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyLlN0YXRlQgi6SAWCAQIQARIdCgtjdXN0b21lcl9pZBgCIAEoCUIIukgFcgMY6AcSHQoJcGFnZV9zaXplGAMgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGOgHIlcKEkxpc3RPcmRlcnNSZXNwb25zZRIoCgZvcmRlcnMYASADKAsyGC5ob2xkZmFzdC5vcmRlci52MS5PcmRlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkidgoSU2V0dGxlT3JkZXJSZXF1ZXN0EhoKCG9yZGVyX2lkGAEgASgJQgi6SAVyA7ABARIjChFwYXltZW50X3JlZmVyZW5jZRgCIAEoCUIIukgFcgMY6AcSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiPgoTU2V0dGxlT3JkZXJSZXNwb25zZRInCgVvcmRlchgBIAEoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyImsKEkNhbmNlbE9yZGVyUmVxdWVzdBIaCghvcmRlcl9pZBgBIAEoCUIIukgFcgOwAQESGAoGcmVhc29uGAIgASgJQgi6SAVyAxjoBxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASI+ChNDYW5jZWxPcmRlclJlc3BvbnNlEicKBW9yZGVyGAEgASgLMhguaG9sZGZhc3Qub3JkZXIudjEuT3JkZXIijwEKEkV4dGVuZE9yZGVyUmVxdWVzdBIaCghvcmRlcl9pZBgBIAEoCUIIukgFcgOwAQESPAoDdHRsGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhS6SBHIAQGqAQsiBQiAmp4BMgIIARIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASI+ChNFeHRlbmRPcmRlclJlc3BvbnNlEicKBW9yZGVyGAEgASgLMhguaG9sZGZhc3Qub3JkZXIudjEuT3JkZXIicgoXTGlzdE9yZGVySGlzdG9yeVJlcXVlc3QSGgoIb3JkZXJfaWQYASABKAlCCLpIBXIDsAEBEh0KCXBhZ2Vfc2l6ZRgCIAEoBUIKukgHGgUY9AMoABIcCgpwYWdlX3Rva2VuGAMgASgJQgi6SAVyAxjoByJoChhMaXN0T3JkZXJIaXN0b3J5UmVzcG9uc2USMwoHaGlzdG9yeRgBIAMoCzIiLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyVHJhbnNpdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkynAcKDE9yZGVyU2VydmljZRJzCgtDcmVhdGVPcmRlchIlLmhvbGRmYXN0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVxdWVzdBomLmhvbGRmYXN0Lm9yZGVyLnYxLkNyZWF0ZU9yZGVyUmVzcG9uc2UiFYLT5JMCDzoBKiIKL3YxL29yZGVycxJ1CghHZXRPcmRlchIiLmhvbGRmYXN0Lm9yZGVyLnYxLkdldE9yZGVyUmVxdWVzdBojLmhvbGRmYXN0Lm9yZGVyLnYxLkdldE9yZGVyUmVzcG9uc2UiIJACAYLT5JMCFxIVL3YxL29yZGVycy97b3JkZXJfaWR9EnAKCkxpc3RPcmRlcnMSJC5ob2xkZmFzdC5vcmRlci52MS5MaXN0T3JkZXJzUmVxdWVzdBolLmhvbGRmYXN0Lm9yZGVyLnYxLkxpc3RPcmRlcnNSZXNwb25zZSIVkAIBgtPkkwIMEgovdjEvb3JkZXJzEoUBCgtTZXR0bGVPcmRlchIlLmhvbGRmYXN0Lm9yZGVyLnYxLlNldHRsZU9yZGVyUmVxdWVzdBomLmhvbGRmYXN0Lm9yZGVyLnYxLlNldHRsZU9yZGVyUmVzcG9uc2UiJ4LT5JMCIToBKiIcL3YxL29yZGVycy97b3JkZXJfaWR9OnNldHRsZRKFAQoLQ2FuY2VsT3JkZXISJS5ob2xkZmFzdC5vcmRlci52MS5DYW5jZWxPcmRlclJlcXVlc3QaJi5ob2xkZmFzdC5vcmRlci52MS5DYW5jZWxPcmRlclJlc3BvbnNlIieC0+STAiE6ASoiHC92MS9vcmRlcnMve29yZGVyX2lkfTpjYW5jZWwShQEKC0V4dGVuZE9yZGVyEiUuaG9sZGZhc3Qub3JkZXIudjEuRXh0ZW5kT3JkZXJSZXF1ZXN0GiYuaG9sZGZhc3Qub3JkZXIudjEuRXh0ZW5kT3JkZXJSZXNwb25zZSIngtPkkwIhOgEqIhwvdjEvb3JkZXJzL3tvcmRlcl9pZH06ZXh0ZW5kEpUBChBMaXN0T3JkZXJIaXN0b3J5EiouaG9sZGZhc3Qub3JkZXIudjEuTGlzdE9yZGVySGlzdG9yeVJlcXVlc3QaKy5ob2xkZmFzdC5vcmRlci52MS5MaXN0T3JkZXJIaXN0b3J5UmVzcG9uc2UiKJACAYLT5JMCHxIdL3YxL29yZGVycy97b3JkZXJfaWR9L2hpc3RvcnliBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ch1ob2xkZmFzdC9vcmRlci92MS9vcmRlci5wcm90bxIRaG9sZGZhc3Qub3JkZXIudjEi0gUKBU9yZGVyEhAKCG9yZGVyX2lkGAEgASgJEi0KBXN0YXRlGAIgASgOMh4uaG9sZGZhc3Qub3JkZXIudjEuT3JkZXIuU3RhdGUSEwoLY3VzdG9tZXJfaWQYAyABKAkSKwoFbGluZXMYBCADKAsyHC5ob2xkZmFzdC5vcmRlci52MS5PcmRlckxpbmUSEAoIY3VycmVuY3kYBSABKAkSFAoMdG90YWxfYW1vdW50GAYgASgDEgwKBG5vdGUYByABKAkSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3VwZGF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtleHBpcmVfdGltZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEXBheW1lbnRfcmVmZXJlbmNlGAwgASgJEhUKDWNhbmNlbF9yZWFzb24YDSABKAkSLwoJcmVqZWN0aW9uGA4gASgLMhwuaG9sZGZhc3Qub3JkZXIudjEuUmVqZWN0aW9uEgwKBGxhdGUYDyABKAgSFwoPcmVmdW5kX3JlcXVpcmVkGBAgASgIEhkKEXJlZnVuZF9yZXNvbHV0aW9uGBEgASgJEjcKE3JlZnVuZF9yZXNvbHZlX3RpbWUYEiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wInEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASDQoJUkVTRVJWSU5HEAESCwoHUEVORElORxACEgsKB1NFVFRMRUQQAxINCglDQU5DRUxMRUQQBBILCgdFWFBJUkVEEAUSDAoIUkVKRUNURUQQBiLHAQoJT3JkZXJMaW5lEjUKA3NrdRgBIAEoCUIoukglciMyIV5bQS1aYS16MC05XVtBLVphLXowLTkuXy1dezAsNjN9JBIdCghxdWFudGl0eRgCIAEoBUILukgIGgYYwIQ9KAESQAoLbG9jYXRpb25faWQYAyABKAlCK7pIKNgBAXIjMiFeW0EtWmEtejAtOV1bQS1aYS16MC05Ll8tXXswLDYzfSQSIgoLdW5pdF9hbW91bnQYBCABKANCDbpICiIIGIDIr6AlKAAiSwoJUmVqZWN0aW9uEg4KBnJlYXNvbhgBIAEoCRIuCglzaG9ydGFnZXMYAiADKAsyGy5ob2xkZmFzdC5vcmRlci52MS5TaG9ydGFnZSJSCghTaG9ydGFnZRILCgNza3UYASABKAkSEwoLbG9jYXRpb25faWQYAiABKAkSEQoJcmVxdWVzdGVkGAMgASgFEhEKCWF2YWlsYWJsZRgEIAEoBSLZAQoPT3JkZXJUcmFuc2l0aW9uEhAKCHNlcXVlbmNlGAEgASgFEjIKCmZyb21fc3RhdGUYAiABKA4yHi5ob2xkZmFzdC5vcmRlci52MS5PcmRlci5TdGF0ZRIwCgh0b19zdGF0ZRgDIAEoDjIeLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyLlN0YXRlEi8KC2NyZWF0ZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVhY3RvchgFIAEoCRIOCgZyZWFzb24YBiABKAkiqQIKEkNyZWF0ZU9yZGVyUmVxdWVzdBIfCgtjdXN0b21lcl9pZBgBIAEoCUIKukgHcgUQARjoBxI3CgVsaW5lcxgCIAMoCzIcLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyTGluZUIKukgHkgEECAEQZBImCghjdXJyZW5jeRgDIAEoCUIUukgR2AEBcgwyCl5bQS1aXXszfSQSOQoDdHRsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhG6SA6qAQsiBQiAmp4BMgIIARIWCgRub3RlGAUgASgJQgi6SAVyAxjoBxIdCghvcmRlcl9pZBgGIAEoCUILukgI2AEBcgOwAQESHwoKcmVxdWVzdF9pZBgHIAEoCUILukgI2AEBcgOwAQEiPgoTQ3JlYXRlT3JkZXJSZXNwb25zZRInCgVvcmRlchgBIAEoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyIi0KD0dldE9yZGVyUmVxdWVzdBIaCghvcmRlcl9pZBgBIAEoCUIIukgFcgOwAQEiOwoQR2V0T3JkZXJSZXNwb25zZRInCgVvcmRlchgBIAEoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyItoBChFMaXN0T3JkZXJzUmVxdWVzdBI3CgVzdGF0ZRgBIAEoDjIeLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyLlN0YXRlQgi6SAWCAQIQARIdCgtjdXN0b21lcl9pZBgCIAEoCUIIukgFcgMY6AcSHQoJcGFnZV9zaXplGAMgASgFQgq6SAcaBRj0AygAEhwKCnBhZ2VfdG9rZW4YBCABKAlCCLpIBXIDGOgHEhwKD3JlZnVuZF9yZXF1aXJlZBgFIAEoCEgAiAEBQhIKEF9yZWZ1bmRfcmVxdWlyZWQiVwoSTGlzdE9yZGVyc1Jlc3BvbnNlEigKBm9yZGVycxgBIAMoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKNAgoSU2V0dGxlT3JkZXJSZXF1ZXN0EhoKCG9yZGVyX2lkGAEgASgJQgi6SAVyA7ABARIjChFwYXltZW50X3JlZmVyZW5jZRgCIAEoCUIIukgFcgMY6AcSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQESTwoLbGF0ZV9wb2xpY3kYBCABKA4yMC5ob2xkZmFzdC5vcmRlci52MS5TZXR0bGVPcmRlclJlcXVlc3QuTGF0ZVBvbGljeUIIukgFggECEAEiRAoKTGF0ZVBvbGljeRIbChdMQVRFX1BPTElDWV9VTlNQRUNJRklFRBAAEg0KCVJFQUNRVUlSRRABEgoKBlJFRlVTRRACIj4KE1NldHRsZU9yZGVyUmVzcG9uc2USJwoFb3JkZXIYASABKAsyGC5ob2xkZmFzdC5vcmRlci52MS5PcmRlciJrChJDYW5jZWxPcmRlclJlcXVlc3QSGgoIb3JkZXJfaWQYASABKAlCCLpIBXIDsAEBEhgKBnJlYXNvbhgCIAEoCUIIukgFcgMY6AcSHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiPgoTQ2FuY2VsT3JkZXJSZXNwb25zZRInCgVvcmRlchgBIAEoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyIo8BChJFeHRlbmRPcmRlclJlcXVlc3QSGgoIb3JkZXJfaWQYASABKAlCCLpIBXIDsAEBEjwKA3R0bBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIUukgRyAEBqgELIgUIgJqeATICCAESHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiPgoTRXh0ZW5kT3JkZXJSZXNwb25zZRInCgVvcmRlchgBIAEoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyInMKFFJlc29sdmVSZWZ1bmRSZXF1ZXN0EhoKCG9yZGVyX2lkGAEgASgJQgi6SAVyA7ABARIeCgpyZXNvbHV0aW9uGAIgASgJQgq6SAdyBRABGOgHEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIkAKFVJlc29sdmVSZWZ1bmRSZXNwb25zZRInCgVvcmRlchgBIAEoCzIYLmhvbGRmYXN0Lm9yZGVyLnYxLk9yZGVyInIKF0xpc3RPcmRlckhpc3RvcnlSZXF1ZXN0EhoKCG9yZGVyX2lkGAEgASgJQgi6SAVyA7ABARIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGPQDKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMY6AciaAoYTGlzdE9yZGVySGlzdG9yeVJlc3BvbnNlEjMKB2hpc3RvcnkYASADKAsyIi5ob2xkZmFzdC5vcmRlci52MS5PcmRlclRyYW5zaXRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJMrEICgxPcmRlclNlcnZpY2UScwoLQ3JlYXRlT3JkZXISJS5ob2xkZmFzdC5vcmRlci52MS5DcmVhdGVPcmRlclJlcXVlc3QaJi5ob2xkZmFzdC5vcmRlci52MS5DcmVhdGVPcmRlclJlc3BvbnNlIhWC0+STAg86ASoiCi92MS9vcmRlcnMSdQoIR2V0T3JkZXISIi5ob2xkZmFzdC5vcmRlci52MS5HZXRPcmRlclJlcXVlc3QaIy5ob2xkZmFzdC5vcmRlci52MS5HZXRPcmRlclJlc3BvbnNlIiCQAgGC0+STAhcSFS92MS9vcmRlcnMve29yZGVyX2lkfRJwCgpMaXN0T3JkZXJzEiQuaG9sZGZhc3Qub3JkZXIudjEuTGlzdE9yZGVyc1JlcXVlc3QaJS5ob2xkZmFzdC5vcmRlci52MS5MaXN0T3JkZXJzUmVzcG9uc2UiFZACAYLT5JMCDBIKL3YxL29yZGVycxKFAQoLU2V0dGxlT3JkZXISJS5ob2xkZmFzdC5vcmRlci52MS5TZXR0bGVPcmRlclJlcXVlc3QaJi5ob2xkZmFzdC5vcmRlci52MS5TZXR0bGVPcmRlclJlc3BvbnNlIieC0+STAiE6ASoiHC92MS9vcmRlcnMve29yZGVyX2lkfTpzZXR0bGUShQEKC0NhbmNlbE9yZGVyEiUuaG9sZGZhc3Qub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXF1ZXN0GiYuaG9sZGZhc3Qub3JkZXIudjEuQ2FuY2VsT3JkZXJSZXNwb25zZSIngtPkkwIhOgEqIhwvdjEvb3JkZXJzL3tvcmRlcl9pZH06Y2FuY2VsEoUBCgtFeHRlbmRPcmRlchIlLmhvbGRmYXN0Lm9yZGVyLnYxLkV4dGVuZE9yZGVyUmVxdWVzdBomLmhvbGRmYXN0Lm9yZGVyLnYxLkV4dGVuZE9yZGVyUmVzcG9uc2UiJ4LT5JMCIToBKiIcL3YxL29yZGVycy97b3JkZXJfaWR9OmV4dGVuZBKSAQoNUmVzb2x2ZVJlZnVuZBInLmhvbGRmYXN0Lm9yZGVyLnYxLlJlc29sdmVSZWZ1bmRSZXF1ZXN0GiguaG9sZGZhc3Qub3JkZXIudjEuUmVzb2x2ZVJlZnVuZFJlc3BvbnNlIi6C0+STAig6ASoiIy92MS9vcmRlcnMve29yZGVyX2lkfTpyZXNvbHZlUmVmdW5kEpUBChBMaXN0T3JkZXJIaXN0b3J5EiouaG9sZGZhc3Qub3JkZXIudjEuTGlzdE9yZGVySGlzdG9yeVJlcXVlc3QaKy5ob2xkZmFzdC5vcmRlci52MS5MaXN0T3JkZXJIaXN0b3J5UmVzcG9uc2UiKJACAYLT5JMCHxIdL3YxL29yZGVycy97b3JkZXJfaWR9L2hpc3RvcnliBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What a customer placed.
@@ -102,7 +102,7 @@ export type Order = Message<"holdfast.order.v1.Order"> & {
   endTime?: Timestamp | undefined;
 
   /**
-   * The payment that settled it.
+   * The payment that settled it, or that came too late.
    *
    * @generated from field: string payment_reference = 12;
    */
@@ -121,6 +121,34 @@ export type Order = Message<"holdfast.order.v1.Order"> & {
    * @generated from field: holdfast.order.v1.Rejection rejection = 14;
    */
   rejection?: Rejection | undefined;
+
+  /**
+   * Whether it was settled after its time, with stock that was reserved again.
+   *
+   * @generated from field: bool late = 15;
+   */
+  late: boolean;
+
+  /**
+   * Whether a payment came too late and is still to be given back.
+   *
+   * @generated from field: bool refund_required = 16;
+   */
+  refundRequired: boolean;
+
+  /**
+   * How the payment that came too late was given back.
+   *
+   * @generated from field: string refund_resolution = 17;
+   */
+  refundResolution: string;
+
+  /**
+   * When that was recorded.
+   *
+   * @generated from field: google.protobuf.Timestamp refund_resolve_time = 18;
+   */
+  refundResolveTime?: Timestamp | undefined;
 };
 
 /**
@@ -131,7 +159,8 @@ export const OrderSchema: GenMessage<Order> = /*@__PURE__*/
   messageDesc(file_holdfast_order_v1_order, 0);
 
 /**
- * The life of an order: RESERVING, then PENDING or REJECTED; PENDING, then SETTLED, CANCELLED or EXPIRED.
+ * The life of an order: RESERVING, then PENDING or REJECTED; PENDING, then SETTLED, CANCELLED or EXPIRED; EXPIRED, then
+ * SETTLED if a late payment finds the stock again.
  *
  * @generated from enum holdfast.order.v1.Order.State
  */
@@ -185,7 +214,8 @@ export const Order_State = {
 } as const;
 
 /**
- * The life of an order: RESERVING, then PENDING or REJECTED; PENDING, then SETTLED, CANCELLED or EXPIRED.
+ * The life of an order: RESERVING, then PENDING or REJECTED; PENDING, then SETTLED, CANCELLED or EXPIRED; EXPIRED, then
+ * SETTLED if a late payment finds the stock again.
  *
  * @generated from enum holdfast.order.v1.Order.State
  */
@@ -330,7 +360,7 @@ export type OrderTransition = Message<"holdfast.order.v1.OrderTransition"> & {
   fromState: Order_State;
 
   /**
-   * The state after; the same as before for an extension.
+   * The state after; the same as before for an extension, and for what befalls an EXPIRED order's payment.
    *
    * @generated from field: holdfast.order.v1.Order.State to_state = 3;
    */
@@ -524,6 +554,13 @@ export type ListOrdersRequest = Message<"holdfast.order.v1.ListOrdersRequest"> &
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * Only orders that require a refund, or only those that do not; all if absent.
+   *
+   * @generated from field: optional bool refund_required = 5;
+   */
+  refundRequired?: boolean | undefined;
 };
 
 /**
@@ -587,6 +624,13 @@ export type SettleOrderRequest = Message<"holdfast.order.v1.SettleOrderRequest">
    * @generated from field: string request_id = 3;
    */
   requestId: string;
+
+  /**
+   * What to do if the order has EXPIRED; REACQUIRE if unspecified.
+   *
+   * @generated from field: holdfast.order.v1.SettleOrderRequest.LatePolicy late_policy = 4;
+   */
+  latePolicy: SettleOrderRequest_LatePolicy;
 };
 
 /**
@@ -595,6 +639,47 @@ export type SettleOrderRequest = Message<"holdfast.order.v1.SettleOrderRequest">
  */
 export const SettleOrderRequestSchema: GenMessage<SettleOrderRequest> = /*@__PURE__*/
   messageDesc(file_holdfast_order_v1_order, 11);
+
+/**
+ * What to do with a payment that comes after the order EXPIRED.
+ *
+ * @generated from enum holdfast.order.v1.SettleOrderRequest.LatePolicy
+ */
+export const SettleOrderRequest_LatePolicy = {
+  /**
+   * REACQUIRE.
+   *
+   * @generated from enum value: LATE_POLICY_UNSPECIFIED = 0;
+   */
+  LATE_POLICY_UNSPECIFIED: 0,
+
+  /**
+   * Reserve the stock again and settle; a refund is required if it is gone.
+   *
+   * @generated from enum value: REACQUIRE = 1;
+   */
+  REACQUIRE: 1,
+
+  /**
+   * A refund is required.
+   *
+   * @generated from enum value: REFUSE = 2;
+   */
+  REFUSE: 2,
+} as const;
+
+/**
+ * What to do with a payment that comes after the order EXPIRED.
+ *
+ * @generated from enum holdfast.order.v1.SettleOrderRequest.LatePolicy
+ */
+export type SettleOrderRequest_LatePolicy = (typeof SettleOrderRequest_LatePolicy)[keyof typeof SettleOrderRequest_LatePolicy] | UnknownEnum;
+
+/**
+ * Describes the enum holdfast.order.v1.SettleOrderRequest.LatePolicy.
+ */
+export const SettleOrderRequest_LatePolicySchema: GenEnum<SettleOrderRequest_LatePolicy> = /*@__PURE__*/
+  enumDesc(file_holdfast_order_v1_order, 11, 0);
 
 /**
  * Response of SettleOrder.
@@ -730,6 +815,62 @@ export const ExtendOrderResponseSchema: GenMessage<ExtendOrderResponse> = /*@__P
   messageDesc(file_holdfast_order_v1_order, 16);
 
 /**
+ * Request of ResolveRefund.
+ *
+ * @generated from message holdfast.order.v1.ResolveRefundRequest
+ */
+export type ResolveRefundRequest = Message<"holdfast.order.v1.ResolveRefundRequest"> & {
+  /**
+   * A UUID.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * How the payment was given back, such as the refund's reference; 1 to 1,000 characters.
+   *
+   * @generated from field: string resolution = 2;
+   */
+  resolution: string;
+
+  /**
+   * A UUID that makes the call repeatable.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message holdfast.order.v1.ResolveRefundRequest.
+ * Use `create(ResolveRefundRequestSchema)` to create a new message.
+ */
+export const ResolveRefundRequestSchema: GenMessage<ResolveRefundRequest> = /*@__PURE__*/
+  messageDesc(file_holdfast_order_v1_order, 17);
+
+/**
+ * Response of ResolveRefund.
+ *
+ * @generated from message holdfast.order.v1.ResolveRefundResponse
+ */
+export type ResolveRefundResponse = Message<"holdfast.order.v1.ResolveRefundResponse"> & {
+  /**
+   * The order, as it is now.
+   *
+   * @generated from field: holdfast.order.v1.Order order = 1;
+   */
+  order?: Order | undefined;
+};
+
+/**
+ * Describes the message holdfast.order.v1.ResolveRefundResponse.
+ * Use `create(ResolveRefundResponseSchema)` to create a new message.
+ */
+export const ResolveRefundResponseSchema: GenMessage<ResolveRefundResponse> = /*@__PURE__*/
+  messageDesc(file_holdfast_order_v1_order, 18);
+
+/**
  * Request of ListOrderHistory.
  *
  * @generated from message holdfast.order.v1.ListOrderHistoryRequest
@@ -762,7 +903,7 @@ export type ListOrderHistoryRequest = Message<"holdfast.order.v1.ListOrderHistor
  * Use `create(ListOrderHistoryRequestSchema)` to create a new message.
  */
 export const ListOrderHistoryRequestSchema: GenMessage<ListOrderHistoryRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_order_v1_order, 17);
+  messageDesc(file_holdfast_order_v1_order, 19);
 
 /**
  * Response of ListOrderHistory.
@@ -790,7 +931,7 @@ export type ListOrderHistoryResponse = Message<"holdfast.order.v1.ListOrderHisto
  * Use `create(ListOrderHistoryResponseSchema)` to create a new message.
  */
 export const ListOrderHistoryResponseSchema: GenMessage<ListOrderHistoryResponse> = /*@__PURE__*/
-  messageDesc(file_holdfast_order_v1_order, 18);
+  messageDesc(file_holdfast_order_v1_order, 20);
 
 /**
  * Takes orders, reserves their stock, and ends each of them once: settled, cancelled, expired or rejected.
@@ -827,7 +968,7 @@ export const OrderService: GenService<{
     output: typeof GetOrderResponseSchema;
   },
   /**
-   * Lists orders, newest first, by state and customer.
+   * Lists orders, newest first, by state, customer and whether a refund is required.
    *
    * @generated from rpc holdfast.order.v1.OrderService.ListOrders
    */
@@ -837,8 +978,12 @@ export const OrderService: GenService<{
     output: typeof ListOrdersResponseSchema;
   },
   /**
-   * Records the payment of a PENDING order and makes its reservation final.
-   * Errors: ORDER_NOT_FOUND, ORDER_SETTLED, ORDER_CANCELLED, ORDER_EXPIRED, ORDER_REJECTED, CONFLICT (still RESERVING).
+   * Records the payment of a PENDING order and makes its reservation final. A payment that comes after the order EXPIRED
+   * is dealt with by `late_policy`: the stock is reserved again and the order is SETTLED, marked `late`; or the order
+   * records the payment with `refund_required`, and the answer is ORDER_EXPIRED with `refund_required` in its metadata.
+   * Errors: ORDER_NOT_FOUND, ORDER_SETTLED, ORDER_CANCELLED, ORDER_EXPIRED, ORDER_REJECTED, CONFLICT (still RESERVING, or
+   * another late payment is being dealt with), DEPENDENCY_UNAVAILABLE (a late payment whose stock Inventory does not
+   * answer for: the same request goes on with it; after 30 s a refund is required).
    *
    * @generated from rpc holdfast.order.v1.OrderService.SettleOrder
    */
@@ -868,6 +1013,17 @@ export const OrderService: GenService<{
     methodKind: "unary";
     input: typeof ExtendOrderRequestSchema;
     output: typeof ExtendOrderResponseSchema;
+  },
+  /**
+   * Records how the refund of an EXPIRED order's payment was made. An order whose refund is resolved the same way already
+   * is answered as it is. Errors: ORDER_NOT_FOUND, REFUND_NOT_REQUIRED.
+   *
+   * @generated from rpc holdfast.order.v1.OrderService.ResolveRefund
+   */
+  resolveRefund: {
+    methodKind: "unary";
+    input: typeof ResolveRefundRequestSchema;
+    output: typeof ResolveRefundResponseSchema;
   },
   /**
    * Lists every transition of one order, oldest first. Errors: ORDER_NOT_FOUND.
