@@ -1,5 +1,6 @@
--- A payment that comes after its order EXPIRED. Its outcome is decided on the order's row like any other: a try to
--- reserve the stock again (late_attempt_time), then SETTLED (late), or a refund that is required, then resolved.
+-- A payment that comes after its order EXPIRED. Its outcome is decided on the order's row like any other: a
+-- try to reserve the stock again (late_attempt_time), then SETTLED (late), or a refund that is required, then
+-- resolved.
 alter table orders
   add column late boolean not null default false,
   -- Under which the stock is reserved again; stays when the try has ended, for the audit.
@@ -10,8 +11,8 @@ alter table orders
   add column refund_resolution text not null default '',
   add column refund_resolve_time timestamptz(3);
 
--- What is there already obeys the narrower rule that each of these replaces, or has the defaults above, so the table
--- is not read for them.
+-- What is there already obeys the narrower rule that each of these replaces, or has the defaults above, so
+-- the table is not read for them.
 alter table orders
   drop constraint orders_payment_of_settled,
   add constraint orders_payment_of_settled_or_expired

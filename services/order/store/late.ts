@@ -55,7 +55,9 @@ export async function saveLateOrders(tx: Tx, tenant: string, saved: readonly Sav
   }
 }
 
-/** Locks the next `limit` orders whose late payment has been dealt with for longer than `ageMs`; never waits. */
+/**
+ * Locks the next `limit` orders whose late payment has been under way for longer than `ageMs`; never waits.
+ */
 export async function lockOldAttempts(
   tx: Tx,
   tenant: string,
@@ -74,7 +76,7 @@ export async function lockOldAttempts(
   return rows.map((row) => row.order_id);
 }
 
-/** The tenants with a late payment that has been dealt with for longer than `ageMs`. */
+/** The tenants with a late payment that has been under way for longer than `ageMs`. */
 export async function tenantsWithOldAttempts(sql: Sql, ageMs: number): Promise<string[]> {
   const rows = await sql<{ tenant_id: string }[]>`
     select distinct tenant_id
