@@ -36,8 +36,8 @@ export function createTally(): Tally {
 }
 
 /**
- * Makes a call as a good client does: what may be sent again is, under its request_id and with growing pauses, until
- * there is an answer, a refusal that stands, or the time of patience is over.
+ * Makes a call as a good client does: what may be sent again is, under its request_id and with growing
+ * pauses, until there is an answer, a refusal that stands, or the time of patience is over.
  */
 export async function callPatiently<Answer>(
   tally: Tally,
@@ -54,7 +54,8 @@ export async function callPatiently<Answer>(
     } catch (error) {
       const failure = ConnectError.from(error);
       const reason = failure.findDetails(ErrorInfoSchema)[0]?.reason ?? "";
-      if (!isRetriable(failure)) {
+      // A call that a part on the way has cancelled may have taken effect or not.
+      if (!isRetriable(failure) && failure.code !== Code.Canceled) {
         noteAnswer(tally, startedAt);
         return { kind: "refused", reason: reason || `${Code[failure.code]} ${failure.rawMessage}` };
       }

@@ -40,7 +40,9 @@ const MORE_TIMEOUT_MS = 120_000;
 const SHORT_TTL_S = 2n;
 const LONG_TTL_S = 3_600n;
 
-/** Starts buyers who place orders and settle them, cancel them or leave them to expire, and note every answer. */
+/**
+ * Starts buyers who place orders and settle them, cancel them or leave them to expire, and note every answer.
+ */
 export function startLoad(clients: Clients, options: LoadOptions): Load {
   const { buyers, skus, chance, thinkingMs = THINKING_MS } = options;
   const tally = createTally();

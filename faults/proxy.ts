@@ -6,7 +6,10 @@ export type Weather =
   | { readonly kind: "pass" }
   /** Everything arrives, later. */
   | { readonly kind: "latency"; readonly ms: number }
-  /** Connections stand and new ones are accepted, and nothing goes through; it all comes when the weather clears. */
+  /**
+   * Connections stand and new ones are accepted, and nothing goes through; it all comes when the weather
+   * clears.
+   */
   | { readonly kind: "blackHole" }
   /** New connections are reset. */
   | { readonly kind: "refuse" };

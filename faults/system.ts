@@ -44,7 +44,10 @@ const INSTANCES_EACH = 2;
 /** Longer than a service takes to refuse, so that its own answers show. */
 const CALL_TIMEOUT_MS = 6_000;
 
-/** Starts a throw-away system on free ports, two instances of each service, with a proxy on every way between parts. */
+/**
+ * Starts a throw-away system on free ports, two instances of each service, with a proxy on every way between
+ * parts.
+ */
 export async function startFaultSystem(options: SystemOptions = {}): Promise<System> {
   const folder = makeThrowAwayFolder("faults");
   const wiring = createWiring(options.change);

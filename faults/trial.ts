@@ -27,7 +27,10 @@ export type Trial = {
   show(fact: string, isSo: boolean): void;
 };
 
-/** What came of a fault; `lost`, `miscounted` and `findings` are empty and `oversold` is 0, or a promise is broken. */
+/**
+ * What came of a fault; `lost`, `miscounted` and `findings` are empty and `oversold` is 0, or a promise is
+ * broken.
+ */
 export type Outcome = {
   readonly fault: string;
   readonly seed: number;
@@ -54,7 +57,10 @@ const UNITS = 400;
 const ORDERS_BEFORE = 30;
 const ORDERS_BETWEEN = 15;
 
-/** Does a fault so many times under load, and judges what is left: by the audit, and by what callers were told. */
+/**
+ * Does a fault so many times under load, and judges what is left: by the audit, and by what callers were
+ * told.
+ */
 export async function runTrial(system: System, fault: Fault, times: number, seed: number): Promise<Outcome> {
   const startedAt = performance.now();
   const chance = chanceFrom(seed);

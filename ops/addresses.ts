@@ -16,8 +16,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 export const DEV_FOLDER = join(import.meta.dirname, "..", ".dev");
 
 /**
- * Finds a running system: by ORDER_DATABASE_URL, INVENTORY_DATABASE_URL and AMQP_URL in the environment, or else by
- * what the stack in `folder` has written down.
+ * Finds a running system: by ORDER_DATABASE_URL, INVENTORY_DATABASE_URL and AMQP_URL in the environment, or
+ * else by what the stack in `folder` has written down.
  */
 export function findAddresses(environment: Environment, folder = DEV_FOLDER): Addresses {
   return {

@@ -1,6 +1,6 @@
 /**
- * `make audit`: looks at both databases and the broker beside live traffic, changes nothing, and tells what is wrong and
- * what to do about it. Status 0: all is well; 1: there are findings; 2: it could not look.
+ * `make audit`: looks at both databases and the broker beside live traffic, changes nothing, and tells what
+ * is wrong and what to do about it. Status 0: all is well; 1: there are findings; 2: it could not look.
  */
 import { describeFailure } from "../stack/problem.ts";
 import { findAddresses } from "./addresses.ts";

@@ -1,6 +1,7 @@
 /**
- * `make dead-letters`: lists the messages that were put aside, and with ARGS="..." shows, replays or drops them. Status
- * 0: done; 1: there is no such message, or the command is not one; 2: the broker could not be reached.
+ * `make dead-letters`: lists the messages that were put aside, and with ARGS="..." shows, replays or drops
+ * them. Status 0: done; 1: there is no such message, or the command is not one; 2: the broker could not be
+ * reached.
  */
 import { join } from "node:path";
 import { createRegistry } from "@bufbuild/protobuf";

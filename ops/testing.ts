@@ -1,4 +1,7 @@
-/** What the tests of this folder share: both databases with their tables, and rows in them as the services leave them. */
+/**
+ * What the tests of this folder share: both databases with their tables, and rows in them as the services
+ * leave them.
+ */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { type Sql, uuidv7 } from "#libs/db";

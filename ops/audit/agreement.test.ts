@@ -26,6 +26,9 @@ function orderOf(state: OrderState, change: Partial<OrderFacts> = {}): OrderFact
     unchangedMs: 1_000,
     overdueMs: undefined,
     endTime: state === "RESERVING" || state === "PENDING" ? undefined : 5_000,
+    isLate: false,
+    lateReservationId: undefined,
+    tryingMs: undefined,
     transitions: version,
     lastSequence: version,
     lastState: state,
@@ -37,6 +40,7 @@ function reservationOf(state: ReservationState, change: Partial<ReservationFacts
   return {
     tenant: "demo",
     reservationId: "a",
+    orderId: "a",
     state,
     lines: [{ sku: "TEA", locationId: "main", quantity: 2 }],
     linesAreKept: true,
@@ -46,7 +50,11 @@ function reservationOf(state: ReservationState, change: Partial<ReservationFacts
 }
 
 function kindsOf(order: OrderFacts | undefined, reservation: ReservationFacts | undefined): string[] {
-  return suspicionsOf({ order, reservation, isTwice: false }, limits, 0).map(
+  return kindsOfAll(order, reservation ? [reservation] : []);
+}
+
+function kindsOfAll(order: OrderFacts | undefined, reservations: ReservationFacts[]): string[] {
+  return suspicionsOf({ order, reservations }, limits, 0).map(
     ({ kind, isEventAwaited }) => `${kind}${isEventAwaited ? " (event)" : ""}`,
   );
 }
@@ -94,6 +102,31 @@ test("stock that is kept for no order is told, stock that was given back is not"
   assert.deepEqual(kindsOf(undefined, reservationOf("RELEASED")), []);
 });
 
+test("a late payment has a reservation of its own, beside the first that was given back", () => {
+  const settled = orderOf("SETTLED", { isLate: true, lateReservationId: "b" });
+  const first = reservationOf("RELEASED");
+  const late = (state: ReservationState) => reservationOf(state, { reservationId: "b" });
+  assert.deepEqual(kindsOfAll(settled, [first, late("COMMITTED")]), []);
+  assert.deepEqual(kindsOfAll(settled, [first, late("ACTIVE")]), ["STATES_DISAGREE (event)"]);
+  assert.deepEqual(kindsOfAll(settled, [first, late("RELEASED")]), ["STATES_DISAGREE"]);
+  assert.deepEqual(kindsOfAll(settled, [first]), ["RESERVATION_MISSING"]);
+  assert.deepEqual(kindsOfAll(settled, [reservationOf("COMMITTED"), late("COMMITTED")]), ["STATES_DISAGREE"]);
+
+  const trying = orderOf("EXPIRED", { lateReservationId: "b", tryingMs: 1_000 });
+  assert.deepEqual(kindsOfAll(trying, [first, late("ACTIVE")]), []);
+  assert.deepEqual(kindsOfAll(trying, [first]), []);
+  assert.deepEqual(kindsOfAll({ ...trying, tryingMs: 40_001 }, [first]), ["RESERVING_TOO_LONG"]);
+  const refused = orderOf("EXPIRED", { lateReservationId: "b" });
+  assert.deepEqual(kindsOfAll(refused, [first, late("ACTIVE")]), ["STATES_DISAGREE (event)"]);
+  assert.deepEqual(kindsOfAll(refused, [first, late("RELEASED")]), []);
+  assert.deepEqual(kindsOfAll(orderOf("EXPIRED"), [first, late("ACTIVE")]), ["ORDER_MISSING"]);
+});
+
+test("two reservations of one id are told", () => {
+  const both = [reservationOf("ACTIVE"), reservationOf("RELEASED")];
+  assert.deepEqual(kindsOfAll(orderOf("PENDING"), both), ["RESERVATION_TWICE"]);
+});
+
 test("time is told only past its limit", () => {
   assert.deepEqual(kindsOf(orderOf("RESERVING", { ageMs: 40_000 }), undefined), []);
   assert.deepEqual(kindsOf(orderOf("RESERVING", { ageMs: 40_001 }), undefined), ["RESERVING_TOO_LONG"]);
@@ -121,12 +154,12 @@ test("a history with a gap, or with another end than its order, is told", () => 
 });
 
 test("an order that ended before the oldest reservation that is in use misses nothing", () => {
-  const pair = { order: orderOf("SETTLED"), reservation: undefined, isTwice: false };
-  assert.equal(suspicionsOf(pair, limits, 5_000).length, 1);
-  assert.equal(suspicionsOf(pair, limits, 5_001).length, 0);
+  const one = { order: orderOf("SETTLED"), reservations: [] };
+  assert.equal(suspicionsOf(one, limits, 5_000).length, 1);
+  assert.equal(suspicionsOf(one, limits, 5_001).length, 0);
 });
 
-test("two walks are merged: what has no partner comes alone, and a second of one id by itself", async () => {
+test("two walks are merged: what has no partner comes alone, and two of one id together", async () => {
   async function* orders() {
     for (const orderId of ["a", "b", "d"]) yield orderOf("PENDING", { orderId });
     return undefined;
@@ -136,8 +169,8 @@ test("two walks are merged: what has no partner comes alone, and a second of one
     return undefined;
   }
   const pairs: string[] = [];
-  for await (const { order, reservation, isTwice } of mergeById(orders(), reservations())) {
-    pairs.push(`${order?.orderId ?? "-"}${reservation?.reservationId ?? "-"}${isTwice ? "!" : ""}`);
+  for await (const { order, reservations: ofId } of mergeById(orders(), reservations())) {
+    pairs.push(`${order?.orderId ?? "-"}:${ofId.map(({ reservationId }) => reservationId).join("")}`);
   }
-  assert.deepEqual(pairs, ["a-", "bb", "-b!", "-c", "dd", "-e"]);
+  assert.deepEqual(pairs, ["a:", "b:bb", "-:c", "d:d", "-:e"]);
 });

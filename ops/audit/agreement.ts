@@ -20,6 +20,12 @@ export type OrderFacts = {
   /** Since it fell due; negative while it has time, undefined if it was never PENDING. */
   readonly overdueMs: number | undefined;
   readonly endTime: number | undefined;
+  /** Whether it was paid after its time, with stock that was reserved again. */
+  readonly isLate: boolean;
+  /** Under which its stock was reserved again, or a try was made. */
+  readonly lateReservationId: string | undefined;
+  /** Since that try began; undefined when none is under way. */
+  readonly tryingMs: number | undefined;
   /** What its history comes to. */
   readonly transitions: number;
   readonly lastSequence: number;
@@ -29,7 +35,10 @@ export type OrderFacts = {
 /** A reservation that belongs to an order, as Inventory's database has it. */
 export type ReservationFacts = {
   readonly tenant: string;
+  /** The order's own id, or another one where its stock was reserved again. */
   readonly reservationId: string;
+  /** Whose it is. */
+  readonly orderId: string;
   readonly state: ReservationState;
   readonly lines: readonly Line[];
   /** Whether the rows that say who has what reserved are those of the reservation; true once it has ended. */
@@ -58,31 +67,50 @@ export type Suspicion = {
   readonly isEventAwaited: boolean;
 };
 
-export type Pair = {
+/** An order with all reservations that are known to be its own. */
+export type Case = {
   readonly order: OrderFacts | undefined;
-  readonly reservation: ReservationFacts | undefined;
-  /** Whether the reservation is the second of its id. */
-  readonly isTwice: boolean;
+  readonly reservations: readonly ReservationFacts[];
 };
 
 /**
- * Everything that looks wrong about an order and its reservation. `forgottenBefore` is the time before which ended
- * reservations may have been taken out of use.
+ * Everything that looks wrong about an order and its reservations. `forgottenBefore` is the time before which
+ * ended reservations may have been taken out of use.
  */
-export function suspicionsOf(pair: Pair, limits: Limits, forgottenBefore: number): Suspicion[] {
-  const { order, reservation } = pair;
-  if (!order) return reservation ? suspicionsOfLone(reservation, pair.isTwice, limits) : [];
+export function suspicionsOf(
+  { order, reservations }: Case,
+  limits: Limits,
+  forgottenBefore: number,
+): Suspicion[] {
+  if (!order) return reservations.flatMap((lone) => suspicionsOfStray(lone, limits, "that does not exist"));
+  const [first, ...more] = reservations.filter(({ reservationId }) => reservationId === order.orderId);
+  const late = reservations.find(({ reservationId }) => reservationId === order.lateReservationId);
+  const strays = reservations.filter((one) => one !== first && one !== late && !more.includes(one));
   return [
     ...suspicionsOfTime(order, limits),
     ...suspicionsOfHistory(order, limits),
-    ...(reservation
-      ? suspicionsOfBoth(order, reservation, limits)
-      : suspicionsOfUnreserved(order, limits, forgottenBefore)),
+    // What was paid late had expired first.
+    ...suspicionsOfOne(
+      order,
+      first,
+      agreeing[order.isLate ? "EXPIRED" : order.state],
+      limits,
+      forgottenBefore,
+    ),
+    ...(order.lateReservationId === undefined
+      ? []
+      : suspicionsOfOne(order, late, agreeingLate(order), limits, forgottenBefore)),
+    ...more.map((second) => suspicionOfSecond(second, limits)),
+    ...strays.flatMap((stray) => suspicionsOfStray(stray, limits, "that does not know of it")),
   ];
 }
 
-/** What the reservation of an order in each state must be once its events have arrived; none is `undefined`. */
-const agreeing: Readonly<Record<OrderState, readonly (ReservationState | undefined)[]>> = {
+type Agreeing = readonly (ReservationState | undefined)[];
+
+/**
+ * What the reservation of an order in each state must be once its events have arrived; none is `undefined`.
+ */
+const agreeing: Readonly<Record<OrderState, Agreeing>> = {
   RESERVING: [undefined, "ACTIVE", "RELEASED"],
   PENDING: ["ACTIVE"],
   SETTLED: ["COMMITTED"],
@@ -91,31 +119,43 @@ const agreeing: Readonly<Record<OrderState, readonly (ReservationState | undefin
   REJECTED: [undefined, "RELEASED"],
 };
 
-function suspicionsOfLone(reservation: ReservationFacts, isTwice: boolean, limits: Limits): Suspicion[] {
-  const { state } = reservation;
+/** The same of the reservation that was to serve a late payment. */
+function agreeingLate({ isLate, tryingMs }: OrderFacts): Agreeing {
+  if (isLate) return ["COMMITTED"];
+  return tryingMs === undefined ? [undefined, "RELEASED"] : [undefined, "ACTIVE", "RELEASED"];
+}
+
+function suspicionsOfStray(reservation: ReservationFacts, limits: Limits, of: string): Suspicion[] {
+  const { tenant, orderId: id, reservationId, state } = reservation;
   // What was given back without an order took nothing from anybody.
-  if (!isTwice && state === "RELEASED") return [];
+  if (state === "RELEASED") return [];
+  const detail = `reservation ${reservationId} is ${state} for an order ${of}`;
+  const ageMs = reservation.unchangedMs;
   return [
-    {
-      kind: isTwice ? "RESERVATION_TWICE" : "ORDER_MISSING",
-      tenant: reservation.tenant,
-      id: reservation.reservationId,
-      detail: isTwice
-        ? `a second reservation of this id is ${state}`
-        : `a reservation is ${state} for an order that does not exist`,
-      ageMs: reservation.unchangedMs,
-      limitMs: limits.eventMs,
-      isEventAwaited: false,
-    },
+    { kind: "ORDER_MISSING", tenant, id, detail, ageMs, limitMs: limits.eventMs, isEventAwaited: false },
   ];
 }
 
+function suspicionOfSecond(reservation: ReservationFacts, limits: Limits): Suspicion {
+  const { tenant, orderId: id, unchangedMs: ageMs } = reservation;
+  const detail = `a second reservation of this id is ${reservation.state}`;
+  const limitMs = limits.eventMs;
+  return { kind: "RESERVATION_TWICE", tenant, id, detail, ageMs, limitMs, isEventAwaited: false };
+}
+
 function suspicionsOfTime(order: OrderFacts, limits: Limits): Suspicion[] {
-  const { tenant, orderId: id, state, ageMs, overdueMs } = order;
+  const { tenant, orderId: id, state, ageMs, overdueMs, tryingMs } = order;
   if (state === "RESERVING" && ageMs > limits.reservingMs) {
     const detail = `RESERVING for ${seconds(ageMs)}`;
     const limitMs = limits.reservingMs;
     return [{ kind: "RESERVING_TOO_LONG", tenant, id, detail, ageMs, limitMs, isEventAwaited: false }];
+  }
+  if (tryingMs !== undefined && tryingMs > limits.reservingMs) {
+    const detail = `its stock has been reserved again for ${seconds(tryingMs)}`;
+    const limitMs = limits.reservingMs;
+    return [
+      { kind: "RESERVING_TOO_LONG", tenant, id, detail, ageMs: tryingMs, limitMs, isEventAwaited: false },
+    ];
   }
   if (state === "PENDING" && overdueMs !== undefined && overdueMs > limits.overdueMs) {
     const detail = `PENDING, overdue by ${seconds(overdueMs)}`;
@@ -143,15 +183,22 @@ function suspicionsOfHistory(order: OrderFacts, limits: Limits): Suspicion[] {
   ];
 }
 
-function suspicionsOfUnreserved(order: OrderFacts, limits: Limits, forgottenBefore: number): Suspicion[] {
-  if (agreeing[order.state].includes(undefined)) return [];
+function suspicionsOfOne(
+  order: OrderFacts,
+  reservation: ReservationFacts | undefined,
+  allowed: Agreeing,
+  limits: Limits,
+  forgottenBefore: number,
+): Suspicion[] {
+  if (reservation) return suspicionsOfBoth(order, reservation, allowed, limits);
+  if (allowed.includes(undefined)) return [];
   if (order.endTime !== undefined && order.endTime < forgottenBefore) return [];
   return [
     {
       kind: "RESERVATION_MISSING",
       tenant: order.tenant,
       id: order.orderId,
-      detail: `${order.state} without a reservation`,
+      detail: `${order.state}${order.isLate ? " (late)" : ""} without a reservation`,
       ageMs: order.unchangedMs,
       limitMs: limits.eventMs,
       isEventAwaited: false,
@@ -159,7 +206,12 @@ function suspicionsOfUnreserved(order: OrderFacts, limits: Limits, forgottenBefo
   ];
 }
 
-function suspicionsOfBoth(order: OrderFacts, reservation: ReservationFacts, limits: Limits): Suspicion[] {
+function suspicionsOfBoth(
+  order: OrderFacts,
+  reservation: ReservationFacts,
+  allowed: Agreeing,
+  limits: Limits,
+): Suspicion[] {
   const common = {
     tenant: order.tenant,
     id: order.orderId,
@@ -167,15 +219,12 @@ function suspicionsOfBoth(order: OrderFacts, reservation: ReservationFacts, limi
     limitMs: limits.eventMs,
   };
   const found: Suspicion[] = [];
-  if (!agreeing[order.state].includes(reservation.state)) {
-    const reason = order.rejectionReason ? ` (${order.rejectionReason})` : "";
-    const detail = `${order.state}${reason}, and its reservation is ${reservation.state}`;
-    found.push({
-      kind: "STATES_DISAGREE",
-      detail,
-      isEventAwaited: awaitsEvent(order, reservation),
-      ...common,
-    });
+  if (!allowed.includes(reservation.state)) {
+    const mark = order.rejectionReason ?? (order.isLate ? "late" : undefined);
+    const which = reservation.reservationId === order.orderId ? "its reservation" : "its late reservation";
+    const detail = `${order.state}${mark ? ` (${mark})` : ""}, and ${which} is ${reservation.state}`;
+    const isEventAwaited = awaitsEvent(order, reservation);
+    found.push({ kind: "STATES_DISAGREE", detail, isEventAwaited, ...common });
   }
   // A tombstone has no lines.
   const ofOrder = nameLines(order.lines);

@@ -51,11 +51,11 @@ export type UnderWay = {
 /** What a person does about a finding, one sentence or two. */
 export const remedies: Readonly<Record<FindingKind, string>> = {
   RESERVATION_MISSING:
-    "Read both histories (ListOrderHistory, ListMovements). If the order is to stand, adjust the stock by hand; else cancel it.",
+    "Read both histories (ListOrderHistory, ListMovements). Cancel the order, or adjust the stock for it.",
   ORDER_MISSING:
-    "Look for the id in the logs of both services. If no order will come, end it by hand: publish OrderAbandoned for the id.",
+    "Look for the id in both services' logs. If no order will come, publish OrderAbandoned for the id.",
   STATES_DISAGREE:
-    "Look for the order's event among the dead letters (make dead-letters) and replay it; else compare both histories.",
+    "Find the order's event among the dead letters (make dead-letters) and replay it; else compare histories.",
   LINES_DISAGREE: "Compare the order's lines with the reservation's, and correct the stock by AdjustStock.",
   RESERVATION_TWICE: "Keep the row that the ledger knows (ListMovements by its cause), and remove the other.",
   RESERVING_TOO_LONG: "The recovery does not run: see whether an instance of order is up, and what it logs.",

@@ -85,7 +85,8 @@ export async function findOutcomes(sql: Sql, orders: ReadonlySet<string>): Promi
 /** Counts what the broker has, and changes nothing there. */
 export async function readQueues(amqpUrl: string, names: readonly string[]): Promise<Queues> {
   const connection = await connect(amqpUrl, { timeout: CONNECT_TIMEOUT_MS });
-  // What breaks the connection makes the question under way fail; without a listener it would end the process.
+  // What breaks the connection makes the question under way fail; without a listener it would end the
+  // process.
   connection.on("error", () => {});
 
   // A question about a queue that is not there ends its channel, so each has its own.

@@ -13,12 +13,17 @@ type OrderRow = {
   readonly unchanged_ms: number;
   readonly overdue_ms: number | null;
   readonly end_time: Date | null;
+  readonly late: boolean;
+  readonly late_reservation_id: string | null;
+  readonly trying_ms: number | null;
   readonly transitions: number;
   readonly last_sequence: number | null;
   readonly last_state: string | null;
 };
 
-/** Orders a statement: each is a snapshot of its own, so that no long one keeps dead rows from being swept. */
+/**
+ * Orders a statement: each is a snapshot of its own, so that no long one keeps dead rows from being swept.
+ */
 const PAGE_ORDERS = 2_000;
 const FIRST_ID = "00000000-0000-0000-0000-000000000000";
 
@@ -68,14 +73,16 @@ async function selectOrders(sql: Sql, tenant: string, which: postgres.Fragment):
   return await sql<OrderRow[]>`
     with page as materialized (
       select
-        order_id, state, version, rejection ->> 'reason' as rejection_reason, create_time, update_time, expire_time,
-        end_time
+        order_id, state, version, rejection ->> 'reason' as rejection_reason, create_time,
+        update_time, expire_time, end_time, late, late_reservation_id, late_attempt_time
       from orders
       where tenant_id = ${tenant}
         and ${which}
     )
     select
-      page.order_id, page.state, page.version, page.rejection_reason, page.end_time,
+      page.order_id, page.state, page.version, page.rejection_reason, page.end_time, page.late,
+      page.late_reservation_id,
+      (extract(epoch from clock_timestamp() - page.late_attempt_time) * 1000)::double precision as trying_ms,
       (extract(epoch from clock_timestamp() - page.create_time) * 1000)::double precision as age_ms,
       (extract(epoch from clock_timestamp() - page.update_time) * 1000)::double precision as unchanged_ms,
       (extract(epoch from clock_timestamp() - page.expire_time) * 1000)::double precision as overdue_ms,
@@ -113,6 +120,9 @@ function factsFrom(tenant: string, row: OrderRow): OrderFacts {
     unchangedMs: row.unchanged_ms,
     overdueMs: row.overdue_ms ?? undefined,
     endTime: row.end_time?.getTime(),
+    isLate: row.late,
+    lateReservationId: row.late_reservation_id ?? undefined,
+    tryingMs: row.trying_ms ?? undefined,
     transitions: row.transitions,
     lastSequence: row.last_sequence ?? 0,
     lastState: row.last_state ?? "",

@@ -5,6 +5,7 @@ import type { Line, ReservationFacts, ReservationState } from "./agreement.ts";
 
 type ReservationRow = {
   readonly reservation_id: string;
+  readonly order_id: string;
   readonly state: ReservationState;
   readonly lines: readonly (Omit<Line, "locationId"> & { readonly location_id: string })[];
   readonly lines_are_kept: boolean;
@@ -53,19 +54,21 @@ export async function* walkReservations(
   }
 }
 
-/** These reservations as they are now. */
+/** Those of these reservations that belong to orders, as they are now. */
 export async function readReservations(
   sql: Sql,
   tenant: string,
   ids: readonly string[],
 ): Promise<ReservationFacts[]> {
-  const these = sql`and reservation_id = any(${[...ids]}::uuid[])`;
+  const these = sql`
+    and reservation_id = any(${[...ids]}::uuid[])
+    and owner like 'orders/%'`;
   return (await selectReservations(sql, tenant, these, sql``)).map((row) => factsFrom(tenant, row));
 }
 
 /**
- * The time before which ended reservations may have been taken out of use with their partition: the lower bound of
- * the oldest one that is attached.
+ * The time before which ended reservations may have been taken out of use with their partition: the lower
+ * bound of the oldest one that is attached.
  */
 export async function readForgottenBefore(sql: Sql): Promise<number> {
   const [row] = await sql<{ oldest: Date | null }[]>`
@@ -87,14 +90,14 @@ async function selectReservations(
       select *
       from (
         (
-          select reservation_id, state, lines, create_time as change_time
+          select reservation_id, owner, state, lines, create_time as change_time
           from reservations
           where tenant_id = ${tenant}
             ${which}
         )
         union all
         (
-          select reservation_id, state, lines, end_time
+          select reservation_id, owner, state, lines, end_time
           from ended_reservations
           where tenant_id = ${tenant}
             ${which}
@@ -104,7 +107,7 @@ async function selectReservations(
       ${atMost}
     )
     select
-      page.reservation_id, page.state, page.lines,
+      page.reservation_id, substr(page.owner, 8) as order_id, page.state, page.lines,
       (extract(epoch from clock_timestamp() - page.change_time) * 1000)::double precision as unchanged_ms,
       page.state <> 'ACTIVE' or (
         select count(*)
@@ -124,6 +127,7 @@ function factsFrom(tenant: string, row: ReservationRow): ReservationFacts {
   return {
     tenant,
     reservationId: row.reservation_id,
+    orderId: row.order_id,
     state: row.state,
     lines: row.lines.map(({ sku, location_id, quantity }) => ({ sku, locationId: location_id, quantity })),
     linesAreKept: row.lines_are_kept,

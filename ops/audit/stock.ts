@@ -1,7 +1,8 @@
 /**
- * Recomputes the counters from the ledger and the live reservations with statements of its own, so that a fault in
- * VerifyStock does not hide one in the stock.
+ * Recomputes the counters from the ledger and the live reservations with statements of its own, so that a
+ * fault in VerifyStock does not hide one in the stock.
  */
+import type postgres from "postgres";
 import { inTransaction, type Sql, type Tx } from "#libs/db";
 import type { Finding } from "./finding.ts";
 
@@ -53,58 +54,10 @@ export async function auditStock(sql: Sql, tenant: string): Promise<StockAudit> 
   return { levels, movements, findings };
 }
 
-// The places come from the counters, the ledger and the reservations alike, each leaping along its key, so that a row
-// that is missing in one of them shows. A chain begins at its balance where its oldest movements were taken out of use.
+// A chain begins at its balance where its oldest movements were taken out of use.
 async function recompute(tx: Tx, tenant: string, after: Place): Promise<LevelRow[]> {
-  const { sku, location_id } = after;
   return await tx<LevelRow[]>`
-    with recursive moved as (
-      select ${sku}::text collate "C" as sku, ${location_id}::text collate "C" as location_id, 0 as number
-      union all
-      select next.sku, next.location_id, moved.number + 1
-      from moved
-      cross join lateral (
-        select sku, location_id
-        from movements
-        where tenant_id = ${tenant}
-          and (movements.sku, movements.location_id) > (moved.sku, moved.location_id)
-        order by sku, location_id
-        limit 1
-      ) as next
-      where moved.number < ${PAGE_LEVELS}
-    ),
-    promised as (
-      select ${sku}::text collate "C" as sku, ${location_id}::text collate "C" as location_id, 0 as number
-      union all
-      select next.sku, next.location_id, promised.number + 1
-      from promised
-      cross join lateral (
-        select sku, location_id
-        from reservation_lines
-        where tenant_id = ${tenant}
-          and (reservation_lines.sku, reservation_lines.location_id) > (promised.sku, promised.location_id)
-        order by sku, location_id
-        limit 1
-      ) as next
-      where promised.number < ${PAGE_LEVELS}
-    ),
-    counted as (
-      select sku, location_id
-      from stock_levels
-      where tenant_id = ${tenant}
-        and (sku, location_id) > (${sku}, ${location_id})
-      order by sku, location_id
-      limit ${PAGE_LEVELS}
-    ),
-    places as (
-      select sku, location_id from counted
-      union
-      select sku, location_id from moved where number > 0
-      union
-      select sku, location_id from promised where number > 0
-      order by sku, location_id
-      limit ${PAGE_LEVELS}
-    )
+    with recursive ${placesAfter(tx, tenant, after)}
     select
       place.sku, place.location_id, level.version, level.on_hand, level.reserved,
       ledger.movements, ledger.broken_at,
@@ -121,43 +74,90 @@ async function recompute(tx: Tx, tenant: string, after: Place): Promise<LevelRow
       on balance.tenant_id = ${tenant}
       and balance.sku = place.sku
       and balance.location_id = place.location_id
-    cross join lateral (
-      select
-        count(*) as movements,
-        coalesce(sum(on_hand_delta), 0)::bigint as on_hand,
-        coalesce(sum(reserved_delta), 0)::bigint as reserved,
-        min(version) filter (
-          where version <> coalesce(balance.version, 0) + number
-            or on_hand_after <> coalesce(balance.on_hand_after, 0) + on_hand_so_far
-            or reserved_after <> coalesce(balance.reserved_after, 0) + reserved_so_far
-        ) as broken_at
-      from (
-        select
-          version, on_hand_delta, reserved_delta, on_hand_after, reserved_after,
-          row_number() over chain as number,
-          sum(on_hand_delta) over chain as on_hand_so_far,
-          sum(reserved_delta) over chain as reserved_so_far
-        from movements
-        where tenant_id = ${tenant}
-          and sku = place.sku
-          and location_id = place.location_id
-          and version > coalesce(balance.version, 0)
-        window chain as (order by version rows unbounded preceding)
-      ) as chain
-    ) as ledger
-    cross join lateral (
-      select
-        coalesce(sum(line.quantity) filter (where reservation.state = 'ACTIVE'), 0)::bigint as promised,
-        count(*) filter (where reservation.state is distinct from 'ACTIVE') as strays
-      from reservation_lines as line
-      left join reservations as reservation
-        on reservation.tenant_id = ${tenant}
-        and reservation.reservation_id = line.reservation_id
-      where line.tenant_id = ${tenant}
-        and line.sku = place.sku
-        and line.location_id = place.location_id
-    ) as kept
+    cross join lateral (${ledgerOfPlace(tx, tenant)}) as ledger
+    cross join lateral (${promisesOfPlace(tx, tenant)}) as kept
     order by place.sku, place.location_id`;
+}
+
+// From the counters, the ledger and the reservations alike, each leaping along its key, so that a row that is
+// missing in one of them shows.
+function placesAfter(tx: Tx, tenant: string, { sku, location_id }: Place): postgres.Fragment {
+  const leap = (table: string, name: string) => tx`
+    ${tx(name)} as (
+      select ${sku}::text collate "C" as sku, ${location_id}::text collate "C" as location_id, 0 as number
+      union all
+      select next.sku, next.location_id, last.number + 1
+      from ${tx(name)} as last
+      cross join lateral (
+        select entry.sku, entry.location_id
+        from ${tx(table)} as entry
+        where entry.tenant_id = ${tenant}
+          and (entry.sku, entry.location_id) > (last.sku, last.location_id)
+        order by entry.sku, entry.location_id
+        limit 1
+      ) as next
+      where last.number < ${PAGE_LEVELS}
+    )`;
+  return tx`
+    ${leap("movements", "moved")},
+    ${leap("reservation_lines", "promised")},
+    counted as (
+      select sku, location_id
+      from stock_levels
+      where tenant_id = ${tenant}
+        and (sku, location_id) > (${sku}, ${location_id})
+      order by sku, location_id
+      limit ${PAGE_LEVELS}
+    ),
+    places as (
+      select sku, location_id from counted
+      union
+      select sku, location_id from moved where number > 0
+      union
+      select sku, location_id from promised where number > 0
+      order by sku, location_id
+      limit ${PAGE_LEVELS}
+    )`;
+}
+
+function ledgerOfPlace(tx: Tx, tenant: string): postgres.Fragment {
+  return tx`
+    select
+      count(*) as movements,
+      coalesce(sum(on_hand_delta), 0)::bigint as on_hand,
+      coalesce(sum(reserved_delta), 0)::bigint as reserved,
+      min(version) filter (
+        where version <> coalesce(balance.version, 0) + number
+          or on_hand_after <> coalesce(balance.on_hand_after, 0) + on_hand_so_far
+          or reserved_after <> coalesce(balance.reserved_after, 0) + reserved_so_far
+      ) as broken_at
+    from (
+      select
+        version, on_hand_delta, reserved_delta, on_hand_after, reserved_after,
+        row_number() over chain as number,
+        sum(on_hand_delta) over chain as on_hand_so_far,
+        sum(reserved_delta) over chain as reserved_so_far
+      from movements
+      where tenant_id = ${tenant}
+        and sku = place.sku
+        and location_id = place.location_id
+        and version > coalesce(balance.version, 0)
+      window chain as (order by version rows unbounded preceding)
+    ) as chain`;
+}
+
+function promisesOfPlace(tx: Tx, tenant: string): postgres.Fragment {
+  return tx`
+    select
+      coalesce(sum(line.quantity) filter (where reservation.state = 'ACTIVE'), 0)::bigint as promised,
+      count(*) filter (where reservation.state is distinct from 'ACTIVE') as strays
+    from reservation_lines as line
+    left join reservations as reservation
+      on reservation.tenant_id = ${tenant}
+      and reservation.reservation_id = line.reservation_id
+    where line.tenant_id = ${tenant}
+      and line.sku = place.sku
+      and line.location_id = place.location_id`;
 }
 
 function findingsOf(tenant: string, row: LevelRow): Finding[] {

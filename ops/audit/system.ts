@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { connect, type Sql } from "#libs/db";
 import { OUTCOMES_QUEUE, RETRY_QUEUES } from "../queues.ts";
-import { type Limits, type Pair, type Suspicion, seconds, suspicionsOf } from "./agreement.ts";
+import { type Case, type Limits, type Suspicion, seconds, suspicionsOf } from "./agreement.ts";
 import type { Finding, UnderWay } from "./finding.ts";
 import { mergeById } from "./merge.ts";
 import { findOutcomes, measureOutbox, type Outbox, type Queues, readQueues } from "./messages.ts";
@@ -50,9 +50,9 @@ const STATEMENT_TIMEOUT_MS = 600_000;
 type Databases = { readonly order: Sql; readonly inventory: Sql };
 
 /**
- * Looks at both databases and the broker, reading only, and tells what is wrong. The databases are read at slightly
- * different moments and work goes on meanwhile, so whatever looks wrong is read again until it is right, or older than
- * the time in which it should have come right.
+ * Looks at both databases and the broker, reading only, and tells what is wrong. The databases are read at
+ * slightly different moments and work goes on meanwhile, so whatever looks wrong is read again until it is
+ * right, or older than the time in which it should have come right.
  */
 export async function auditSystem(options: AuditOptions): Promise<AuditReport> {
   const startedAt = performance.now();
@@ -63,7 +63,7 @@ export async function auditSystem(options: AuditOptions): Promise<AuditReport> {
   };
   try {
     const forgottenBefore = await readForgottenBefore(databases.inventory);
-    const judge = (pair: Pair) => suspicionsOf(pair, limits, forgottenBefore);
+    const judge = (one: Case) => suspicionsOf(one, limits, forgottenBefore);
     const walk = await walkAll(databases, judge);
     const settled = await settle(databases, judge, walk.suspicions);
     const stock = await auditAllStock(databases.inventory);
@@ -110,7 +110,9 @@ function openReadOnly(url: string): Sql {
   });
 }
 
-type Judge = (pair: Pair) => Suspicion[];
+type Judge = (one: Case) => Suspicion[];
+/** An order to be looked at again, with a reservation of it that the order itself may not know of. */
+type Doubt = { readonly tenant: string; readonly id: string; readonly reservationId?: string };
 type Walk = { orders: number; reservations: number; suspicions: Suspicion[]; isCut: boolean };
 
 async function walkAll(databases: Databases, judge: Judge): Promise<Walk> {
@@ -125,49 +127,70 @@ async function walkAll(databases: Databases, judge: Judge): Promise<Walk> {
 
 async function walkTenant(databases: Databases, judge: Judge, tenant: string, walk: Walk): Promise<void> {
   // Differences of the moment are sorted out as they come, so that only real ones are kept in memory.
-  let fresh: Suspicion[] = [];
-  const keep = async () => {
-    walk.suspicions.push(...(await lookAgain(databases, judge, fresh)));
-    fresh = [];
+  let doubts: Doubt[] = [];
+  const sortOut = async () => {
+    walk.suspicions.push(...(await lookAgain(databases, judge, doubts)));
+    doubts = [];
   };
-  for await (const pair of mergeById(
+  for await (const one of mergeById(
     walkOrders(databases.order, tenant),
     walkReservations(databases.inventory, tenant),
   )) {
-    if (pair.order) walk.orders += 1;
-    if (pair.reservation) walk.reservations += 1;
-    fresh.push(...judge(pair));
-    if (fresh.length < RECHECK_BATCH) continue;
-    await keep();
+    if (one.order) walk.orders += 1;
+    walk.reservations += one.reservations.length;
+    doubts.push(...doubtsOf(one, judge));
+    if (doubts.length < RECHECK_BATCH) continue;
+    await sortOut();
     if (walk.suspicions.length < MAX_SUSPICIONS) continue;
     walk.isCut = true;
     return;
   }
-  await keep();
+  await sortOut();
 }
 
-/** Reads what looked wrong again, the orders first: what has changed since then is young, and is looked at again. */
-async function lookAgain(
-  databases: Databases,
-  judge: Judge,
-  suspicions: readonly Suspicion[],
-): Promise<Suspicion[]> {
+// The reservation of a late payment has an id of its own and is not met beside its order, so both are looked
+// up.
+function doubtsOf(one: Case, judge: Judge): Doubt[] {
+  const { order, reservations } = one;
+  if (order) {
+    const isDoubted = order.lateReservationId !== undefined || judge(one).length > 0;
+    return isDoubted ? [{ tenant: order.tenant, id: order.orderId }] : [];
+  }
+  return reservations
+    .filter(({ state }) => state !== "RELEASED")
+    .map(({ tenant, orderId: id, reservationId }) => ({ tenant, id, reservationId }));
+}
+
+/**
+ * Reads what is in doubt anew, the orders first: what has changed since then is young, and is looked at
+ * again.
+ */
+async function lookAgain(databases: Databases, judge: Judge, doubts: readonly Doubt[]): Promise<Suspicion[]> {
   const found: Suspicion[] = [];
-  const byTenant = Map.groupBy(suspicions, ({ tenant }) => tenant);
-  for (const [tenant, ofTenant] of byTenant) {
-    const ids = [...new Set(ofTenant.map(({ id }) => id))].sort();
-    for (let at = 0; at < ids.length; at += RECHECK_BATCH) {
-      const some = ids.slice(at, at + RECHECK_BATCH);
-      const orders = await readOrders(databases.order, tenant, some);
-      const reservations = await readReservations(databases.inventory, tenant, some);
-      for await (const pair of mergeById(iterate(orders), iterate(reservations))) found.push(...judge(pair));
+  for (const [tenant, ofTenant] of Map.groupBy(doubts, (doubt) => doubt.tenant)) {
+    for (let at = 0; at < ofTenant.length; at += RECHECK_BATCH) {
+      const some = ofTenant.slice(at, at + RECHECK_BATCH);
+      const ids = [...new Set(some.map(({ id }) => id))];
+      const orders = await readOrders(databases.order, tenant, ids);
+      const reservationIds = [
+        ...ids,
+        ...some.flatMap(({ reservationId }) => reservationId ?? []),
+        ...orders.flatMap(({ lateReservationId }) => lateReservationId ?? []),
+      ];
+      const reservations = Map.groupBy(
+        await readReservations(databases.inventory, tenant, reservationIds),
+        ({ orderId }) => orderId,
+      );
+      for (const id of ids) {
+        const order = orders.find(({ orderId }) => orderId === id);
+        const ofOrder = reservations.get(id) ?? [];
+        const stray = ofOrder.find(({ reservationId }) => reservationId !== id);
+        const judged = judge({ order, reservations: ofOrder });
+        found.push(...judged.map((one) => (stray ? { ...one, reservationId: stray.reservationId } : one)));
+      }
     }
   }
   return found;
-}
-
-async function* iterate<Item>(items: readonly Item[]): AsyncGenerator<Item, undefined> {
-  yield* items;
 }
 
 /** Looks again until each suspicion has gone or is older than its limit, which it is at last. */
