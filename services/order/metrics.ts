@@ -66,25 +66,8 @@ export function createOrderMetrics(registry: Registry): OrderMetrics {
     buckets: CALL_SECONDS,
     registers,
   });
-  const inventoryCalls = new Histogram({
-    name: "inventory_call_seconds",
-    help: "How long a call to Inventory took, by outcome (OK or the error's code).",
-    labelNames: ["outcome"],
-    buckets: CALL_SECONDS,
-    registers,
-  });
-  const circuit = new Gauge({
-    name: "inventory_circuit",
-    help: "1 for the state of the circuit to Inventory: closed (calls go), halfOpen, open (calls fail).",
-    labelNames: ["state"],
-    registers,
-  });
-  const setCircuit = (now: GuardState) => {
-    for (const state of ["closed", "halfOpen", "open"]) circuit.set({ state }, state === now ? 1 : 0);
-  };
-  setCircuit("closed");
   return {
-    setInventoryCircuit: setCircuit,
+    ...registerInventory(registers),
     countOrders: (state, count) => {
       if (count > 0) orders.inc({ state }, count);
     },
@@ -102,6 +85,31 @@ export function createOrderMetrics(registry: Registry): OrderMetrics {
       batchSize.observe({ batch }, size);
       batchSeconds.observe({ batch }, tookMs / 1_000);
     },
+  };
+}
+
+function registerInventory(
+  registers: Registry[],
+): Pick<OrderMetrics, "observeInventoryCall" | "setInventoryCircuit"> {
+  const inventoryCalls = new Histogram({
+    name: "inventory_call_seconds",
+    help: "How long a call to Inventory took, by outcome (OK or the error's code).",
+    labelNames: ["outcome"],
+    buckets: CALL_SECONDS,
+    registers,
+  });
+  const circuit = new Gauge({
+    name: "inventory_circuit",
+    help: "1 for the state of the circuit to Inventory: closed (calls go), halfOpen, open (calls fail).",
+    labelNames: ["state"],
+    registers,
+  });
+  const setInventoryCircuit = (now: GuardState) => {
+    for (const state of ["closed", "halfOpen", "open"]) circuit.set({ state }, state === now ? 1 : 0);
+  };
+  setInventoryCircuit("closed");
+  return {
+    setInventoryCircuit,
     observeInventoryCall: (outcome, tookMs) => {
       inventoryCalls.observe({ outcome }, tookMs / 1_000);
     },

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, beforeEach, describe, it } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { DomainError } from "#libs/reasons";
 import { testCall } from "#libs/testing";
@@ -277,4 +278,74 @@ describe("a refund", () => {
     await rejectsWith("REFUND_NOT_REQUIRED", resolve(order?.orderId ?? "", "why"));
     await rejectsWith("ORDER_NOT_FOUND", resolve(randomUUID(), "why"));
   });
+});
+
+describe("payments at the very moment at which their orders expire", () => {
+  const ORDERS = 200;
+  /** Orders that can have their stock again. */
+  const LEFT = 20;
+
+  it("have one outcome each: settled, settled late, or to be given back", async () => {
+    const other = scene.another();
+    const answers = await Promise.all(
+      Array.from({ length: ORDERS }, () => scene.api.createOrder(createRequest(), call)),
+    );
+    const orderIds = answers.map(({ order }) => order?.orderId ?? "");
+    const reserved = new Set<string>();
+    scene.inventory.answer = ({ reservationId }) => {
+      if (!reserved.has(reservationId) && reserved.size >= LEFT) return soldOut;
+      reserved.add(reservationId);
+      return { state: "RESERVED" };
+    };
+    await letFallDue(scene.sql, orderIds, -500);
+    let isOver = false;
+    const expiring = (async () => {
+      while (!isOver) await Promise.all([scene.expiry.expireDue("demo"), other.expiry.expireDue("demo")]);
+    })();
+    const outcomes = await Promise.all(
+      orderIds.map(async (orderId, index) => {
+        // The payments come over a second, half of them before the moment; each comes twice, at two instances.
+        await pause(5 * index);
+        const requestId = randomUUID();
+        return await Promise.all(
+          [scene, other].map((instance) => outcomeOf(orderId, { requestId }, instance)),
+        );
+      }),
+    );
+    isOver = true;
+    await expiring;
+    const kinds = new Map<string, number>();
+    for (const [index, [outcome = "", again]] of outcomes.entries()) {
+      assert.equal(again, outcome);
+      assert.equal(outcome, await kindOf(orderIds[index] ?? ""));
+      kinds.set(outcome, (kinds.get(outcome) ?? 0) + 1);
+    }
+    const events = Map.groupBy(await eventsIn(scene.sql), (type) => type);
+    const count = (kind: string) => kinds.get(kind) ?? 0;
+    assert.equal(count("settled late"), LEFT);
+    assert.ok(count("settled") > 0 && count("refund") > 0, JSON.stringify([...kinds]));
+    assert.equal(count("settled") + count("settled late") + count("refund"), ORDERS);
+    assert.equal(events.get("OrderSettled")?.length, count("settled") + LEFT);
+    assert.equal(events.get("OrderRefundRequired")?.length, count("refund"));
+    assert.equal(events.get("OrderExpired")?.length, LEFT + count("refund"));
+  });
+
+  async function outcomeOf(
+    orderId: string,
+    fields: Payment,
+    instance: Pick<Instance, "api">,
+  ): Promise<string> {
+    try {
+      return (await settle(orderId, fields, instance)).late ? "settled late" : "settled";
+    } catch (error) {
+      assert.ok(error instanceof DomainError && error.reason === "ORDER_EXPIRED", String(error));
+      return "refund";
+    }
+  }
+
+  async function kindOf(orderId: string): Promise<string> {
+    const { state, late, refundRequired } = await get(orderId);
+    if (state === Order_State.SETTLED) return late ? "settled late" : "settled";
+    return state === Order_State.EXPIRED && refundRequired ? "refund" : `${state}`;
+  }
 });
