@@ -29,7 +29,7 @@ export async function openTheDoors(shop: Shop, narrator: Narrator): Promise<void
     const units = catalogue.reduce((total, { quantity }) => total + quantity, 0);
     const received = movements.reduce((total, { onHandDelta }) => total + onHandDelta, 0);
     expect("units received", received, units);
-    await expectStock(shop, expect);
+    await expectStock(shop, expect, catalogue);
     return `${units.toLocaleString("en")} units`;
   });
 }

@@ -35,15 +35,14 @@ export async function rushForTheLast(shop: Shop, narrator: Narrator): Promise<vo
     return `${refusals.length} INSUFFICIENT_STOCK`;
   });
   await narrator.step("Not one unit is promised twice", async (expect) => {
-    await expectStock(shop, expect);
-    const { onHand, reserved } = (await readStock(shop)).get(sku) ?? {};
+    const { onHand, reserved } = (await expectStock(shop, expect, [{ sku }])).get(sku) ?? {};
     return `${reserved} of ${onHand} reserved`;
   });
   await narrator.step("The winners pay, all at once", async (expect) => {
     const winners = outcomes.flatMap(({ buyer, placed: { order } }) => (order ? [{ ...buyer, order }] : []));
     await Promise.all(winners.map(({ way, order }) => settle(shop, expect, way, order.orderId)));
     for (const _ of winners) expected.commit([{ sku, quantity: 1 }]);
-    await expectStock(shop, expect);
+    await expectStock(shop, expect, [{ sku }]);
     return `${winners.length} SETTLED`;
   });
 }

@@ -118,26 +118,33 @@ export async function readStock(shop: Shop): Promise<Map<string, Counters>> {
   );
 }
 
-/** Waits until the counters of all items are as expected, or the time for that is over, and returns them. */
-async function settledStock(shop: Shop): Promise<Map<string, Counters>> {
+/** Waits until the counters of some items are as expected, or the time for that is over, and returns them all. */
+async function settledStock(shop: Shop, skus: readonly string[]): Promise<Map<string, Counters>> {
   const isAsExpected = (stock: Map<string, Counters>) =>
-    shop.catalogue.every(({ sku }) => {
+    skus.every((sku) => {
       const [actual, expected] = [stock.get(sku), shop.expected.of(sku)];
       return actual?.onHand === expected.onHand && actual.reserved === expected.reserved;
     });
   return await eventually(() => readStock(shop), isAsExpected, shop.settlingMs);
 }
 
-/** Waits for the counters of all items to be as expected, compares each, and returns their sums. */
-export async function expectStock(shop: Shop, expect: Expect): Promise<{ onHand: number; reserved: number }> {
-  const stock = await settledStock(shop);
-  const sums = { onHand: 0, reserved: 0 };
-  for (const { sku } of shop.catalogue) {
-    const { onHand, reserved } = stock.get(sku) ?? { onHand: 0, reserved: 0 };
-    expect(`${sku} on hand`, onHand, shop.expected.of(sku).onHand);
-    expect(`${sku} reserved`, reserved, shop.expected.of(sku).reserved);
-    sums.onHand += onHand;
-    sums.reserved += reserved;
+/**
+ * Waits for the counters of these items to be as expected, compares each, and returns what all items have. Of other
+ * items nothing is said: an order of theirs may be expiring meanwhile.
+ */
+export async function expectStock(
+  shop: Shop,
+  expect: Expect,
+  lines: readonly { readonly sku: string }[],
+): Promise<Map<string, Counters>> {
+  const skus = lines.map(({ sku }) => sku);
+  const stock = await settledStock(shop, skus);
+  for (const sku of skus) {
+    const expected = shop.expected.of(sku);
+    const actual = stock.get(sku);
+    expect(`${sku} on hand`, actual?.onHand, expected.onHand);
+    expect(`${sku} reserved`, actual?.reserved, expected.reserved);
+    expect(`${sku} available`, actual?.available, expected.available);
   }
-  return sums;
+  return stock;
 }
