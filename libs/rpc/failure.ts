@@ -36,6 +36,13 @@ const codeNumbers: Readonly<Record<CodeName, Code>> = {
   UNAUTHENTICATED: Code.Unauthenticated,
 };
 
+/**
+ * gRPC tells a failure in its trailers, and Envoy resets a stream whose trailers pass 60 KiB: the caller would
+ * be told UNAVAILABLE. With these limits the largest failure, 100 shortages with the longest names, is 30 KiB.
+ */
+const MAX_MESSAGE_CHARACTERS = 1_000;
+const MAX_FIELD_VIOLATIONS = 50;
+
 /** The domain of every ErrorInfo. */
 export const ERROR_DOMAIN = "holdfast";
 
@@ -52,9 +59,20 @@ export function toFailure(error: unknown, requestId: string): Failure {
   });
 }
 
-/** The failure of a reason. */
+/** The failure of a reason, cut to what its caller can be told. */
 export function failureOf(reason: Reason, message: string, data: ErrorData = {}): Failure {
-  return { code: codeNumbers[codeOfReason[reason]], reason, message, details: detailsOf(reason, data) };
+  return {
+    code: codeNumbers[codeOfReason[reason]],
+    reason,
+    message: shortened(message),
+    details: detailsOf(reason, data),
+  };
+}
+
+function shortened(message: string): string {
+  if (message.length <= MAX_MESSAGE_CHARACTERS) return message;
+  const more = " ... and more";
+  return message.slice(0, MAX_MESSAGE_CHARACTERS - more.length).toWellFormed() + more;
 }
 
 function detailsOf(reason: Reason, data: ErrorData): Detail[] {
@@ -65,7 +83,9 @@ function detailsOf(reason: Reason, data: ErrorData): Detail[] {
     ),
   ];
   if (data.fields?.length) {
-    const fieldViolations = data.fields.map(({ field, description }) => ({ field, description, reason }));
+    const fieldViolations = data.fields
+      .slice(0, MAX_FIELD_VIOLATIONS)
+      .map(({ field, description }) => ({ field, description, reason }));
     details.push(detail(BadRequestSchema, create(BadRequestSchema, { fieldViolations })));
   }
   if (data.shortages?.length) {

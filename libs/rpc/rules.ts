@@ -1,6 +1,7 @@
-import type { DescMessage, Message } from "@bufbuild/protobuf";
-import { pathToString } from "@bufbuild/protobuf/reflect";
+import { type DescMessage, getOption, hasOption, type Message } from "@bufbuild/protobuf";
+import { pathToString, reflect } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
+import { field as fieldOption } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { DomainError, type FieldViolation } from "#libs/reasons";
 import { plainCheckOf } from "./plain-rules.ts";
 
@@ -44,6 +45,8 @@ function isPlainlyRight(desc: DescMessage, request: Message): boolean {
 }
 
 function violationsOf(desc: DescMessage, request: Message): FieldViolation[] {
+  const tooLong = tooLongLists(desc, request);
+  if (tooLong.length > 0) return tooLong;
   const result = validator.validate(desc, request);
   // A defect of the contract's rules, not of the request.
   if (result.kind === "error") throw result.error;
@@ -56,6 +59,21 @@ function violationsOf(desc: DescMessage, request: Message): FieldViolation[] {
   const path = pathOfBadText(request);
   if (path === undefined) return [];
   return [{ field: path.slice(1), description: "must be text without NUL characters and lone surrogates" }];
+}
+
+/**
+ * The lists of the request that have more items than they may. The validator would judge every item too, which
+ * for the 300,000 that fit into a message takes it 20 s.
+ */
+function tooLongLists(desc: DescMessage, request: Message): FieldViolation[] {
+  const fields = reflect(desc, request);
+  return fields.fields.flatMap((field) => {
+    if (field.fieldKind !== "list" || !hasOption(field, fieldOption)) return [];
+    const { case: kind, value: rules } = getOption(field, fieldOption).type;
+    const maxItems = kind === "repeated" ? rules.maxItems : 0n;
+    if (maxItems === 0n || fields.get(field).size <= maxItems) return [];
+    return [{ field: field.name, description: `must contain no more than ${maxItems} item(s)` }];
+  });
 }
 
 /**
