@@ -8,6 +8,7 @@ import type { RpcMethod } from "./call.ts";
 import { type Failure, packDetail } from "./failure.ts";
 import type { Incoming } from "./open-call.ts";
 import type { Answer, Pipeline } from "./pipeline.ts";
+import { shedFailure } from "./shedding.ts";
 
 /** A frame's head: one byte that says whether the message is compressed, four that say how long it is. */
 const FRAME_HEAD_BYTES = 5;
@@ -170,7 +171,13 @@ function responseHeaders(requestId: string): Record<string, string | number> {
   };
 }
 
+const shedTrailers = packFailure(shedFailure);
+
 function failureTrailers(failure: Failure): Record<string, string> {
+  return failure === shedFailure ? shedTrailers : packFailure(failure);
+}
+
+function packFailure(failure: Failure): Record<string, string> {
   const details = failure.details.map((detail) => create(AnySchema, packDetail(detail)));
   const status = create(StatusSchema, { code: failure.code, message: failure.message, details });
   return {

@@ -5,6 +5,7 @@ import type { Caller, RpcMethod } from "./call.ts";
 import { type Failure, toFailure } from "./failure.ts";
 import { type Incoming, OpenCall } from "./open-call.ts";
 import { checkRules } from "./rules.ts";
+import { createGates, shedFailure } from "./shedding.ts";
 
 /** The answer to a call: a message, or the failure to tell. */
 export type Answer =
@@ -36,12 +37,19 @@ const REQUEST_ID_PATTERN = /^[\x21-\x7e]{1,200}$/;
  */
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { log, observe } = options;
+  const gateOf = createGates();
   let underWay = 0;
 
   async function run(method: RpcMethod, incoming: Incoming, parse: () => Message): Promise<Answer> {
     const startedAt = performance.now();
     const requestId = requestIdOf(incoming);
     const rpc = method.path.slice(1);
+    const gate = gateOf(method);
+    if (!gate.enter()) {
+      // Counted, but not logged line by line: there are very many, and they say nothing of their calls.
+      observe?.(rpc, shedFailure.reason, performance.now() - startedAt);
+      return { ok: false, failure: shedFailure, requestId };
+    }
     underWay += 1;
     const call = new OpenCall(rpc, requestId, options.callerOf(incoming.header), log, incoming);
     let answer: Answer;
@@ -58,6 +66,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       underWay -= 1;
     }
     const tookMs = performance.now() - startedAt;
+    gate.leave(tookMs);
     const outcome = answer.ok ? "OK" : answer.failure.reason;
     observe?.(rpc, outcome, tookMs);
     log.info({ rpc, requestId, outcome, ms: Math.round(tookMs * 10) / 10 }, "call");
