@@ -14,6 +14,7 @@ import {
 } from "#libs/events";
 import { createTestBroker, type TestBroker, testCall } from "#libs/testing";
 import * as pb from "#proto/holdfast/inventory/v1/inventory_pb.ts";
+import { ReserveOrdersRequestSchema } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
 import {
   OrderAbandonedSchema,
   OrderCancelledSchema,
@@ -98,6 +99,67 @@ describe("the outcome of an order ends its reservation", () => {
       assert.equal(await dead(), 0);
     });
   }
+
+  test("an order paid late commits its second reservation, whatever became of the first", async () => {
+    const sku = "paid-late";
+    await stockItem(scene, sku, 10);
+    const [orderId, reservationId] = [randomUUID(), randomUUID()];
+    await scene.orders.reserveOrders(ordersRequest([orderId], sku, 2), call);
+    await send(OrderExpiredSchema, create(OrderExpiredSchema, { orderId }));
+    await until(async () => (await stateOf(orderId)) === RELEASED);
+    const orders = [{ orderId, reservationId, lines: [{ sku, quantity: 2 }] }];
+    const again = create(ReserveOrdersRequestSchema, { orders });
+    for (const _ of [1, 2]) {
+      const { results } = await scene.orders.reserveOrders(again, call);
+      assert.equal(results?.[0]?.state, pb.Reservation_State.ACTIVE);
+    }
+    assert.deepEqual(await countersOf(scene, sku), [10, 2, 8]);
+    const settled = create(OrderSettledSchema, { orderId, reservationId, late: true });
+    await send(OrderSettledSchema, settled, settled);
+    await until(async () => (await stateOf(reservationId)) === COMMITTED);
+    assert.equal(await stateOf(orderId), RELEASED);
+    assert.deepEqual(await countersOf(scene, sku), [8, 0, 8]);
+    const listing = create(pb.ListReservationsRequestSchema, { owner: `orders/${orderId}` });
+    const { reservations } = await scene.api.listReservations(listing, call);
+    assert.deepEqual(
+      reservations?.map((reservation) => [reservation.reservationId, reservation.state]),
+      [
+        [reservationId, COMMITTED],
+        [orderId, RELEASED],
+      ],
+    );
+    await assertConsistent(scene);
+  });
+
+  test("a second reservation that was given up is released, or never made, and only by its order", async () => {
+    const sku = "given-up-late";
+    await stockItem(scene, sku, 10);
+    const [orderId, made, unmade] = [randomUUID(), randomUUID(), randomUUID()];
+    const reserve = (reservationId: string) =>
+      scene.orders.reserveOrders(
+        create(ReserveOrdersRequestSchema, {
+          orders: [{ orderId, reservationId, lines: [{ sku, quantity: 2 }] }],
+        }),
+        call,
+      );
+    await reserve(made);
+    const deadBefore = await dead();
+    const stranger = create(OrderAbandonedSchema, { orderId: randomUUID(), reservationId: made });
+    await send(OrderAbandonedSchema, stranger);
+    await until(async () => (await dead()) === deadBefore + 1);
+    for (const reservationId of [made, unmade]) {
+      await send(OrderAbandonedSchema, create(OrderAbandonedSchema, { orderId, reservationId }));
+      await until(
+        async () => (await scene.sql`select from reservations where reservation_id = ${made}`).length === 0,
+      );
+    }
+    await until(
+      async () => (await scene.sql`select from reservations where reservation_id = ${unmade}`).length === 1,
+    );
+    const { results } = await reserve(unmade);
+    assert.equal(results?.[0]?.state, RELEASED);
+    assert.deepEqual(await countersOf(scene, sku), [10, 0, 10]);
+  });
 
   test("a release that comes before its reservation keeps it from ever being made", async () => {
     await stockItem(scene, "early", 10);

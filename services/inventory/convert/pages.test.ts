@@ -23,6 +23,9 @@ test("a key that was made up is refused by its field", () => {
     () => movementKeyOf(["5", "main", "1e400"]),
     () => reservationKeyOf(["-1", ID]),
     () => reservationKeyOf(["5", "x"]),
+    // The year 33658.
+    () => reservationKeyOf(["999999999999999", ID]),
+    () => movementKeyOf(["999999999999999", "main", "7"]),
   ]) {
     assert.throws(
       work,

@@ -7,14 +7,16 @@ import type { HolderKey } from "../store/stock.ts";
 type Parts = readonly string[] | undefined;
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-/** Up to 15 digits are exact as a number, and a time of that many milliseconds is still a date. */
+/** Up to 15 digits are exact as a number. */
 const WHOLE = /^\d{1,15}$/;
+/** The end of the year 9999: a later time is written in a way that the database can't read. */
+const LAST_TIME = 253_402_300_799_999;
 
 /** The movement that a page of movements follows. */
 export function movementKeyOf(parts: Parts): MovementKey | undefined {
   if (!parts) return undefined;
   const [createTime = "", locationId = "", version = ""] = parts;
-  if (!WHOLE.test(createTime) || !WHOLE.test(version)) throw madeUp();
+  if (!isTime(createTime) || !WHOLE.test(version)) throw madeUp();
   return { createTime: Number(createTime), locationId, version: Number(version) };
 }
 
@@ -22,7 +24,7 @@ export function movementKeyOf(parts: Parts): MovementKey | undefined {
 export function reservationKeyOf(parts: Parts): ReservationKey | undefined {
   if (!parts) return undefined;
   const [createTime = "", reservationId = ""] = parts;
-  if (!WHOLE.test(createTime) || !UUID.test(reservationId)) throw madeUp();
+  if (!isTime(createTime) || !UUID.test(reservationId)) throw madeUp();
   return { createTime: Number(createTime), reservationId };
 }
 
@@ -32,6 +34,10 @@ export function holderKeyOf(parts: Parts): HolderKey | undefined {
   const [locationId = "", reservationId = ""] = parts;
   if (!UUID.test(reservationId)) throw madeUp();
   return { locationId, reservationId };
+}
+
+function isTime(text: string): boolean {
+  return WHOLE.test(text) && Number(text) <= LAST_TIME;
 }
 
 function madeUp() {

@@ -1,5 +1,6 @@
 import type { Sql } from "#libs/db";
 import { isOwnedByOrder, type Reservation, type ReservationState, readAt } from "../domain/reservation.ts";
+import { namesArray } from "./arrays.ts";
 import { earliestEndOf } from "./ended.ts";
 import { type ReservationRow, reservationFrom } from "./rows.ts";
 
@@ -49,7 +50,8 @@ export async function listReservations(
     : sql``;
   // Always true: it names the indexes by time.
   const listed = sql`and create_time > '2000-01-01 00:00:00+00'`;
-  const common = sql`${ownedBy(sql, filter.owner)} ${listed} ${behind}`;
+  const ids = ORDER_ID.test(filter.owner) ? await idsOfOrder(sql, tenant, filter.owner) : [];
+  const common = sql`${ownedBy(sql, filter.owner, ids)} ${listed} ${behind}`;
   const rows = await sql<ReadRow[]>`
     (
       select reservation_id, state, owner, lines, create_time, expire_time, end_time, now() as read_time
@@ -93,13 +95,31 @@ function readNow(row: ReadRow): Reservation {
 
 const ORDER_ID = /^orders\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-// The reservation of an order has the order's id, so no index has their owners.
-function ownedBy(sql: Sql, owner: string) {
+// The first reservation of an order has the order's id, so no index has its owner; only a late one's.
+async function idsOfOrder(sql: Sql, tenant: string, owner: string): Promise<string[]> {
+  const rows = await sql<{ reservation_id: string }[]>`
+    select reservation_id
+    from reservations
+    where tenant_id = ${tenant}
+      and owner = ${owner}
+      and owner like 'orders/%'
+      and owner <> 'orders/' || reservation_id::text
+    union all
+    select reservation_id
+    from ended_reservations
+    where tenant_id = ${tenant}
+      and owner = ${owner}
+      and owner like 'orders/%'
+      and owner <> 'orders/' || reservation_id::text`;
+  return [owner.slice("orders/".length), ...rows.map((row) => row.reservation_id)];
+}
+
+function ownedBy(sql: Sql, owner: string, ids: readonly string[]) {
   if (owner === "") return sql``;
   if (!isOwnedByOrder({ owner }))
     return sql`and owner not like 'orders/%' and left(owner, 64) = left(${owner}, 64) and owner = ${owner}`;
   if (!ORDER_ID.test(owner)) return sql`and false`;
-  return sql`and reservation_id = ${owner.slice("orders/".length)}::uuid and owner = ${owner}`;
+  return sql`and reservation_id = any(${namesArray(ids)}::uuid[]) and owner = ${owner}`;
 }
 
 // What has run out of time reads EXPIRED, swept or not.
