@@ -21,8 +21,8 @@ const READ_MAX_BYTES = 4 * 1_048_576;
 
 /**
  * Makes a client of another service over Connect and HTTP/2. Calls go to its instances in turn; one that
- * can't be connected to is passed over, which is safe for calls that are idempotent, as all between services
- * are.
+ * can't be connected to, or whose connection breaks, is passed over, which is safe for calls that are
+ * idempotent, as all between services are.
  */
 export function createRpcClient<Service extends DescService>(
   options: RpcClientOptions<Service>,
@@ -70,7 +70,8 @@ function createBalancedTransport(urls: readonly string[], defaultTimeoutMs: numb
         try {
           return await transportOf(url).unary(...call);
         } catch (error) {
-          if (tried >= candidates.length || !isConnectionFailure(error)) throw error;
+          const [, signal] = call;
+          if (tried >= candidates.length || !isConnectionFailure(error, signal)) throw error;
         }
       }
     },
@@ -80,10 +81,14 @@ function createBalancedTransport(urls: readonly string[], defaultTimeoutMs: numb
   };
 }
 
-// An answer of the peer has metadata or details; a connection that failed has neither, and a cause.
-function isConnectionFailure(error: unknown): boolean {
+// What a connection that could not be made, or broke, is told as; a cancellation of the caller's is not among
+// them.
+const broken = new Set([Code.Unavailable, Code.Aborted, Code.Canceled]);
+
+// An answer of the peer has details, always; a connection that failed has none.
+function isConnectionFailure(error: unknown, signal: AbortSignal | undefined): boolean {
   const failure = ConnectError.from(error);
-  return failure.code === Code.Unavailable && failure.details.length === 0 && failure.cause !== undefined;
+  return broken.has(failure.code) && failure.details.length === 0 && !signal?.aborted;
 }
 
 async function addressesOf(url: string): Promise<string[]> {
