@@ -33,10 +33,15 @@ export function decodePageToken(
 function parse(token: string): string[] | undefined {
   try {
     const parts: unknown = JSON.parse(Buffer.from(token, "base64url").toString());
-    return Array.isArray(parts) && parts.every((part) => typeof part === "string") ? parts : undefined;
+    return Array.isArray(parts) && parts.every(isText) ? parts : undefined;
   } catch {
     return undefined;
   }
+}
+
+// The parts go to the database, which has no place for NUL and for half a surrogate pair.
+function isText(part: unknown): part is string {
+  return typeof part === "string" && part.isWellFormed() && !part.includes("\0");
 }
 
 function hashOf(filter: readonly unknown[]): string {
