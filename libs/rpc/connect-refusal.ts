@@ -61,6 +61,8 @@ function fieldToBlame(message: string, input: DescMessage): string {
   const named = /field [\w.]+\.(\w+) from JSON/.exec(message) ?? /key "([^"]*)" is unknown/.exec(message);
   if (named?.[1] !== undefined) return named[1];
   const type = /cannot decode (?:enum|message) ([\w.]+) from JSON/.exec(message)?.[1];
+  // A plain field has no type's name either.
+  if (type === undefined) return "";
   const ofType = input.fields.find(
     ({ enum: values, message: inner }) => (values ?? inner)?.typeName === type,
   );
