@@ -68,8 +68,10 @@ describe("ticks", () => {
   });
 
   it("of a logarithmic axis enclose all values", () => {
-    assert.deepEqual(logTicks([1, 16, 64, 256]), [1, 10, 100, 1_000]);
-    assert.deepEqual(logTicks([20, 70]), [16, 64, 256]);
+    assert.deepEqual(logTicks([1, 16, 64, 256]), [1, 2, 5, 10, 20, 50, 100, 200, 500]);
+    assert.deepEqual(logTicks([0.5, 800]), [0.1, 1, 10, 100, 1_000]);
+    assert.deepEqual(logTicks([20, 70]), [20, 50, 100]);
+    assert.deepEqual(logTicks([10]), [10, 20]);
   });
 
   it("of a logarithmic axis can't show 0", () => {

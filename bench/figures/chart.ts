@@ -8,6 +8,8 @@ export type Chart = {
   readonly yName: string;
   readonly xScale: Scale;
   readonly yScale: Scale;
+  /** What is marked on the horizontal axis, where round values would not be those that were measured. */
+  readonly xTicks?: readonly number[];
   readonly curves: readonly Curve[];
 };
 
@@ -34,6 +36,7 @@ export function drawChart(chart: Chart): string {
     points.map(([x]) => x),
     LEFT,
     WIDTH - RIGHT,
+    chart.xTicks,
   );
   const yAxis = axisOf(
     chart.yScale,
@@ -69,8 +72,14 @@ text { font: 13px system-ui, sans-serif; fill: #3a4550; }
 
 type Axis = { readonly ticks: readonly number[]; place(value: number): number };
 
-function axisOf(scale: Scale, values: readonly number[], from: number, to: number): Axis {
-  const ticks = scale === "log" ? logTicks(values) : linearTicks(values);
+function axisOf(
+  scale: Scale,
+  values: readonly number[],
+  from: number,
+  to: number,
+  given?: readonly number[],
+): Axis {
+  const ticks = given ?? (scale === "log" ? logTicks(values) : linearTicks(values));
   const measure = scale === "log" ? (value: number) => Math.log10(value) : (value: number) => value;
   const low = measure(ticks[0] ?? 0);
   const high = measure(ticks.at(-1) ?? 1);
@@ -86,19 +95,19 @@ export function linearTicks(values: readonly number[]): number[] {
   return Array.from({ length: count + 1 }, (_, index) => Number((index * step).toPrecision(12)));
 }
 
-/**
- * Powers of ten, or of four where the values span less than two of ten, around all values, which are above 0.
- */
+/** Powers of ten, with twice and five times each where few of them would do, around all values above 0. */
 export function logTicks(values: readonly number[]): number[] {
   const least = Math.min(...values);
   const most = Math.max(...values);
   if (!(least > 0)) throw new Error("a logarithmic axis has no place for 0");
-  const base = most / least < 100 ? 4 : 10;
-  const first = Math.floor(Math.log(least) / Math.log(base) + 1e-9);
-  const last = Math.max(first + 1, Math.ceil(Math.log(most) / Math.log(base) - 1e-9));
-  return Array.from({ length: last - first + 1 }, (_, index) =>
-    Number((base ** (first + index)).toPrecision(12)),
-  );
+  const factors = most / least < 1_000 ? [1, 2, 5] : [1];
+  const first = Math.floor(Math.log10(least) + 1e-9);
+  const last = Math.ceil(Math.log10(most) - 1e-9) + 1;
+  const powers = Array.from({ length: last - first + 1 }, (_, index) => 10 ** (first + index));
+  const all = powers.flatMap((power) => factors.map((factor) => Number((factor * power).toPrecision(12))));
+  const from = all.findLastIndex((tick) => tick <= least * (1 + 1e-9));
+  const to = all.findIndex((tick) => tick >= most * (1 - 1e-9));
+  return all.slice(from, Math.max(to, from + 1) + 1);
 }
 
 function verticalTick(value: number, axis: Axis): string {

@@ -7,8 +7,8 @@ import type { Ground } from "../ground.ts";
 import { layDueOrders } from "../laid.ts";
 import { runOpenLoad } from "../load.ts";
 import type { Notes } from "../report.ts";
-import { checkNoFailures, checkStock, layStock, reservedBy, succeeded } from "../stock.ts";
-import { checkOrders } from "./orders.ts";
+import { checkNoFailures, checkStock, layStock, reservedBy } from "../stock.ts";
+import { checkOrders, checkPlaced } from "./orders.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
 const MUST_S = 60;
@@ -78,9 +78,8 @@ export async function measureExpiry(ground: Ground, notes: Notes): Promise<void>
   checkNoFailures(notes, "new orders", [before, meanwhile]);
   await checkOrders(ground, notes, "EXPIRED", due, count + 1);
   await checkStock(ground, notes, "expired orders", due, 0);
-  const placed = succeeded([before, meanwhile]);
-  await checkOrders(ground, notes, "PENDING", fresh, placed);
-  await checkStock(ground, notes, "new orders", fresh, placed);
+  const pending = await checkPlaced(ground, notes, "new orders", fresh, [before, meanwhile]);
+  await checkStock(ground, notes, "new orders", fresh, pending);
   target.client.close();
 }
 

@@ -4,7 +4,7 @@ import { type OrderShape, ordering, skusOf } from "../calls.ts";
 import { percentileMs } from "../figures/latency.ts";
 import { ratiosOf, spreadOf } from "../figures/spread.ts";
 import type { Ground } from "../ground.ts";
-import { type Load, runClosedLoad, runOpenLoad } from "../load.ts";
+import { type Load, runClosedLoad, runOpenLoad, sumOutcomes } from "../load.ts";
 import { cpuTimesMs } from "../machine.ts";
 import type { Notes } from "../report.ts";
 import { loadsOf, ratesOf, runRounds } from "../rounds.ts";
@@ -15,6 +15,7 @@ import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 const CALLERS = 64;
 const SETTLED: OrderShape = { settled: true };
 const PLACED: OrderShape = { settled: false };
+const LATE = "DeadlineExceeded";
 const DRAIN_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 /** Idle connections of Postgres tell what they have done after at most 10 s. */
@@ -171,17 +172,42 @@ export async function checkOrders(
   skus: readonly string[],
   expected: number,
 ): Promise<void> {
-  const [row] = await ground.orderSql<{ found: bigint; others: bigint }[]>`
-    select
-      count(*) filter (where orders.state = ${state}) as found,
-      count(*) filter (where orders.state <> ${state}) as others
+  const [found, all] = [await countOrders(ground, skus, state), await countOrders(ground, skus)];
+  const detail = `${expected} answered, ${found} ${state}, ${all - found} otherwise`;
+  notes.check(`orders ${state}`, found === expected && all === found, detail);
+}
+
+/**
+ * Checks that the orders of these skus are those that callers were told of, and returns how many are PENDING.
+ * A call whose deadline passed may have taken effect, which is what its caller was told, so there may be as
+ * many more.
+ */
+export async function checkPlaced(
+  ground: Ground,
+  notes: Notes,
+  what: string,
+  skus: readonly string[],
+  loads: readonly Load[],
+): Promise<number> {
+  await until("what was begun is ended", async () => (await countOrders(ground, skus, "RESERVING")) === 0);
+  const pending = await countOrders(ground, skus, "PENDING");
+  const placed = succeeded(loads);
+  const late = sumOutcomes(loads).get(LATE) ?? 0;
+  const detail = `${placed} told to callers, ${late} too late to tell, ${pending} PENDING`;
+  notes.check(`${what}: orders PENDING`, pending >= placed && pending <= placed + late, detail);
+  return pending;
+}
+
+/** How many orders of these skus are in a state, or in any. */
+export async function countOrders(ground: Ground, skus: readonly string[], state = ""): Promise<number> {
+  const [row] = await ground.orderSql<{ found: bigint }[]>`
+    select count(*) as found
     from order_lines as line
     join orders on orders.tenant_id = line.tenant_id and orders.order_id = line.order_id
     where line.tenant_id = 'demo'
-      and line.sku = any(${skus}::text[])`;
-  const [found, others] = [Number(row?.found), Number(row?.others)];
-  const detail = `${expected} answered, ${found} ${state}, ${others} otherwise`;
-  notes.check(`orders ${state}`, found === expected && others === 0, detail);
+      and line.sku = any(${skus}::text[])
+      and ${state} in ('', orders.state)`;
+  return Number(row?.found);
 }
 
 /** Waits until something is so. */

@@ -4,9 +4,9 @@ import { spreadOf } from "../figures/spread.ts";
 import type { Ground } from "../ground.ts";
 import { type Load, runClosedLoad, runOpenLoad, sumOutcomes } from "../load.ts";
 import type { Notes } from "../report.ts";
-import { checkNoFailures, checkStock, layStock, succeeded } from "../stock.ts";
+import { checkNoFailures, checkStock, layStock } from "../stock.ts";
 import { OK } from "../wire/client.ts";
-import { checkOrders } from "./orders.ts";
+import { checkPlaced } from "./orders.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
 const TIMES_CAPACITY = 3;
@@ -56,8 +56,7 @@ export async function measureOverload(ground: Ground, notes: Notes): Promise<voi
   const others = [...outcomes].filter(([outcome]) => outcome !== OK && outcome !== REFUSED);
   const detail = others.map(([outcome, count]) => `${count} ${outcome}`).join(", ");
   notes.check("overload: taken or refused, nothing else", others.length === 0, detail);
-  const won = succeeded([...peaks, load]);
-  await checkOrders(ground, notes, "PENDING", skus, won);
-  await checkStock(ground, notes, "overload", skus, won);
+  const pending = await checkPlaced(ground, notes, "overload", skus, [...peaks, load]);
+  await checkStock(ground, notes, "overload", skus, pending);
   target.client.close();
 }

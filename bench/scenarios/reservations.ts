@@ -129,6 +129,7 @@ export async function measureHot(ground: Ground, notes: Notes): Promise<void> {
       yName: "reservations/s",
       xScale: "log",
       yScale: "log",
+      xTicks: callers,
       curves: [
         curveOf("Holdfast", rounds, "own", callers),
         curveOf("a transaction a call", rounds, "reference", callers),
@@ -168,6 +169,7 @@ export async function measureUniform(ground: Ground, notes: Notes): Promise<void
       yName: "reservations/s",
       xScale: "log",
       yScale: "log",
+      xTicks: callers,
       curves: [
         curveOf("Holdfast", rounds, "own", callers),
         curveOf("a transaction a call", rounds, "reference", callers),
