@@ -79,6 +79,10 @@ TESTS = 'services/**/*.test.ts' 'libs/**/*.test.ts' 'gateway/**/*.test.ts' 'stac
 audit: $(STAMP) ## Look for anything lost, stuck or contradictory in the stack that runs
 	@$(NODE) ops/audit.ts
 
+.PHONY: test-faults
+test-faults: $(STAMP) ## Kill, stop and cut everything under load (an hour); FAULTS="killed", FAULT_SEED=7
+	@$(NODE) faults/main.ts
+
 .PHONY: dead-letters
 dead-letters: $(STAMP) ## List what was put aside; ARGS="show ID", "replay ID", "drop ID WHY"
 	@$(NODE) ops/dead-letters.ts $(ARGS)

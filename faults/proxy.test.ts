@@ -73,7 +73,7 @@ test("with latency an answer takes two delays", async () => {
   assert.equal(proxy.counts().delayed, 2);
 });
 
-test("a black hole keeps everything back, of new connections too, and gives it back when it clears", async () => {
+test("a black hole keeps everything back, of new connections too, until it clears", async () => {
   const old = await open();
   assert.equal(await ask(old, "before"), "echo before");
   proxy.setWeather({ kind: "blackHole" });

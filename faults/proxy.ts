@@ -37,39 +37,15 @@ export type FaultProxy = {
   stop(): Promise<void>;
 };
 
+type Counting = { -readonly [Name in keyof ProxyCounts]: ProxyCounts[Name] };
 type Connection = { readonly ends: readonly [Socket, Socket]; readonly flush: () => void };
 
 /** Starts a proxy in front of `target` (`host:port`); it passes everything until it is told otherwise. */
 export async function startProxy(target: string): Promise<FaultProxy> {
   let weather: Weather = { kind: "pass" };
-  const counts = { connections: 0, keptBack: 0, delayed: 0, resets: 0, halfOpened: 0 };
+  const counts: Counting = { connections: 0, keptBack: 0, delayed: 0, resets: 0, halfOpened: 0 };
   const connections = new Set<Connection>();
   const [host = "", port = ""] = target.split(":");
-
-  function forward(from: Socket, to: Socket): () => void {
-    const keptBack: Buffer[] = [];
-    const write = (data: Buffer): void => {
-      if (to.destroyed || to.write(data)) return;
-      from.pause();
-      to.once("drain", () => from.resume());
-    };
-    from.on("data", (data: Buffer) => {
-      if (weather.kind === "blackHole") {
-        counts.keptBack += 1;
-        keptBack.push(data);
-        // What its peer sends beyond this waits in the buffers of the sockets, as it would on a dead line.
-        from.pause();
-      } else if (weather.kind === "latency") {
-        counts.delayed += 1;
-        setTimeout(() => write(data), weather.ms);
-      } else write(data);
-    });
-    return () => {
-      if (from.destroyed) return;
-      for (const data of keptBack.splice(0)) write(data);
-      from.resume();
-    };
-  }
 
   const server = createServer({ allowHalfOpen: false }, (near) => {
     counts.connections += 1;
@@ -79,26 +55,9 @@ export async function startProxy(target: string): Promise<FaultProxy> {
       return;
     }
     const far = connectSocket({ host, port: Number(port) });
-    const flushes = [forward(near, far), forward(far, near)];
-    const connection: Connection = {
-      ends: [near, far],
-      flush: () => {
-        for (const flush of flushes) flush();
-      },
-    };
+    const connection = joinEnds(near, far, counts, () => weather);
     connections.add(connection);
-    for (const [end, other] of [
-      [near, far],
-      [far, near],
-    ] as const) {
-      end.setNoDelay(true);
-      end.on("error", () => other.destroy());
-      end.on("close", () => {
-        connections.delete(connection);
-        // In a black hole nobody hears of the other's end either.
-        if (weather.kind !== "blackHole") other.end();
-      });
-    }
+    for (const end of connection.ends) end.once("close", () => connections.delete(connection));
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -134,5 +93,53 @@ export async function startProxy(target: string): Promise<FaultProxy> {
       for (const { ends } of connections) for (const end of ends) end.destroy();
       if (server.listening) await once(server, "close");
     },
+  };
+}
+
+function joinEnds(near: Socket, far: Socket, counts: Counting, weather: () => Weather): Connection {
+  const flushes = [forward(near, far, counts, weather), forward(far, near, counts, weather)];
+  for (const [end, other] of [
+    [near, far],
+    [far, near],
+  ] as const) {
+    end.setNoDelay(true);
+    end.on("error", () => other.destroy());
+    // In a black hole nobody hears of the other's end either.
+    end.on("close", () => {
+      if (weather().kind !== "blackHole") other.end();
+    });
+  }
+  return {
+    ends: [near, far],
+    flush: () => {
+      for (const flush of flushes) flush();
+    },
+  };
+}
+
+/** Passes on what comes from one end as the weather allows; what it returns lets go of what was kept back. */
+function forward(from: Socket, to: Socket, counts: Counting, weather: () => Weather): () => void {
+  const keptBack: Buffer[] = [];
+  const write = (data: Buffer): void => {
+    if (to.destroyed || to.write(data)) return;
+    from.pause();
+    to.once("drain", () => from.resume());
+  };
+  from.on("data", (data: Buffer) => {
+    const now = weather();
+    if (now.kind === "blackHole") {
+      counts.keptBack += 1;
+      keptBack.push(data);
+      // What its peer sends beyond this waits in the buffers of the sockets, as it would on a dead line.
+      from.pause();
+    } else if (now.kind === "latency") {
+      counts.delayed += 1;
+      setTimeout(() => write(data), now.ms);
+    } else write(data);
+  });
+  return () => {
+    if (from.destroyed) return;
+    for (const data of keptBack.splice(0)) write(data);
+    from.resume();
   };
 }

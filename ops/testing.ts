@@ -75,12 +75,12 @@ export async function move(
       returning *
     )
     insert into movements (
-      tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after, reserved_after, cause,
-      create_time
+      tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after,
+      reserved_after, cause, create_time
     )
     select
-      tenant_id, sku, location_id, version, ${type}, ${onHand}::integer, ${reserved}::integer, on_hand, reserved,
-      ${cause}::uuid, now()
+      tenant_id, sku, location_id, version, ${type}, ${onHand}::integer, ${reserved}::integer, on_hand,
+      reserved, ${cause}::uuid, now()
     from level`;
 }
 
@@ -143,8 +143,8 @@ export async function writeOrder({ order: sql }: Scene, planned: PlannedOrder): 
   const changed = sql`now() - ${unchangedMs} * interval '1 millisecond'`;
   await sql`
     insert into orders (
-      tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time, end_time,
-      rejection
+      tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time,
+      expire_time, end_time, rejection
     )
     values (
       ${tenant}, ${orderId}, ${state}, ${states.length}, 'someone', '', '', ${changed}, ${changed},
@@ -161,7 +161,9 @@ export async function writeOrder({ order: sql }: Scene, planned: PlannedOrder): 
     values (${tenant}, ${orderId}, 1, ${sku}, '', ${quantity}, 0)`;
   for (const [index, to] of states.entries()) {
     await sql`
-      insert into order_history (tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason)
+      insert into order_history (
+        tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason
+      )
       values (${tenant}, ${orderId}, ${index + 1}, ${states[index - 1] ?? null}, ${to}, now(), 'api', '')`;
   }
   return orderId;

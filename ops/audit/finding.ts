@@ -55,7 +55,7 @@ export const remedies: Readonly<Record<FindingKind, string>> = {
   ORDER_MISSING:
     "Look for the id in both services' logs. If no order will come, publish OrderAbandoned for the id.",
   STATES_DISAGREE:
-    "Find the order's event among the dead letters (make dead-letters) and replay it; else compare histories.",
+    "Find its event among the dead letters (make dead-letters) and replay it; else compare both histories.",
   LINES_DISAGREE: "Compare the order's lines with the reservation's, and correct the stock by AdjustStock.",
   RESERVATION_TWICE: "Keep the row that the ledger knows (ListMovements by its cause), and remove the other.",
   RESERVING_TOO_LONG: "The recovery does not run: see whether an instance of order is up, and what it logs.",

@@ -36,7 +36,8 @@ export async function measureOutbox(sql: Sql): Promise<Outbox> {
   const [total] = await sql<{ messages: number; oldest_ms: number }[]>`
     select
       count(*)::integer as messages,
-      coalesce(extract(epoch from clock_timestamp() - min(create_time)) * 1000, 0)::double precision as oldest_ms
+      coalesce(extract(epoch from clock_timestamp() - min(create_time)) * 1000, 0)::double precision
+        as oldest_ms
     from outbox`;
   if (!total) throw new Error("an aggregate gave no row");
   const oldest = await sql<{ outbox_id: string; type: string; attempts: number }[]>`

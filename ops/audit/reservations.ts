@@ -72,7 +72,9 @@ export async function readReservations(
  */
 export async function readForgottenBefore(sql: Sql): Promise<number> {
   const [row] = await sql<{ oldest: Date | null }[]>`
-    select min(substring(pg_get_expr(child.relpartbound, child.oid) from 'FROM \(''([^'']+)''\)')::timestamptz) as oldest
+    select min(
+      substring(pg_get_expr(child.relpartbound, child.oid) from 'FROM \(''([^'']+)''\)')::timestamptz
+    ) as oldest
     from pg_inherits
     join pg_class as child on child.oid = pg_inherits.inhrelid
     where pg_inherits.inhparent = 'ended_reservations'::regclass`;

@@ -163,7 +163,7 @@ function promisesOfPlace(tx: Tx, tenant: string): postgres.Fragment {
 function findingsOf(tenant: string, row: LevelRow): Finding[] {
   const subject = `stock ${tenant}/${row.sku}/${row.location_id}`;
   if (row.broken_at !== null) {
-    const detail = `the ledger breaks at version ${row.broken_at}: a row before it is missing, or the two disagree`;
+    const detail = `the ledger breaks at version ${row.broken_at}: the row before is gone or contradicts it`;
     return [{ kind: "LEDGER_BROKEN", subject, detail }];
   }
   const counters = nameCounters(row.on_hand ?? 0, row.reserved ?? 0, row.version ?? 0);

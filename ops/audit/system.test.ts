@@ -76,7 +76,7 @@ test("an order without a reservation and a reservation without an order are name
   ]);
 });
 
-test("a paid order whose stock was given back is named, one whose event waits in the outbox is under way", async () => {
+test("a paid order whose stock was given back is named, one whose event waits is under way", async () => {
   await stockItem(scene, "PAID", 10);
   const known = await look();
   const wrong = await writeOrder(scene, { state: "SETTLED", sku: "PAID", quantity: 1 });
@@ -124,7 +124,7 @@ test("orders whose time nobody minds are named", async () => {
   ]);
 });
 
-test("a counter that was changed by hand, a row of the ledger that is gone and a stray line are named", async () => {
+test("a counter changed by hand, a row of the ledger that is gone and a stray line are named", async () => {
   for (const sku of ["COUNTER", "GAP", "STRAY", "GONE"]) {
     await stockItem(scene, sku, 10);
     await move(scene, sku, "ADJUST", 5, 0, randomUUID());

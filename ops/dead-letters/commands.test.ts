@@ -92,7 +92,7 @@ test("an empty desk says so, and what is no command is explained", async () => {
   assert.match((await run("show", uuidv7())).said, /There is no dead letter/);
 });
 
-test("poison is put aside, blocks nothing behind it, is shown decoded, and is replayed when its cause is gone", async () => {
+test("poison is put aside, blocks nothing behind it, is shown decoded, and can be replayed", async () => {
   const poison = await send("poison-1");
   await send("after the poison");
   await until("what is behind the poison is handled", () => handled.includes("after the poison"));

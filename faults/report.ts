@@ -1,0 +1,61 @@
+import type { Result } from "./scenarios.ts";
+import type { Outcome } from "./trial.ts";
+
+/** One line of the report. */
+export type Row = {
+  readonly name: string;
+  readonly times: number;
+  readonly calls: number;
+  readonly failures: ReadonlyMap<string, number>;
+  readonly lost: number;
+  readonly oversold: number;
+  readonly longestSilenceMs: number;
+  readonly recoveryMs: number | undefined;
+  readonly broken: readonly string[];
+};
+
+/** The row of a fault under load. */
+export function rowOfFault(outcome: Outcome, broken: readonly string[]): Row {
+  const { fault, times, calls, failures, lost, oversold, longestSilenceMs, longestRecoveryMs } = outcome;
+  return {
+    name: fault,
+    times,
+    calls,
+    failures,
+    lost: lost.length,
+    oversold,
+    longestSilenceMs,
+    recoveryMs: longestRecoveryMs,
+    broken,
+  };
+}
+
+/** The row of a scenario, which throws when it breaks a promise. */
+export function rowOfScenario({ scenario, done, tally }: Result): Row {
+  const { calls, failures, longestSilenceMs } = tally;
+  const nothing = { lost: 0, oversold: 0, recoveryMs: undefined, broken: [] };
+  return { name: scenario, times: done, calls, failures, longestSilenceMs, ...nothing };
+}
+
+/** The row of something that could not be done. */
+export function rowOfError(name: string, error: unknown): Row {
+  const broken = [error instanceof Error ? error.message : String(error)];
+  const nothing = { times: 0, calls: 0, failures: new Map(), lost: 0, oversold: 0, longestSilenceMs: 0 };
+  return { name, ...nothing, recoveryMs: undefined, broken };
+}
+
+/** The report as a table in Markdown, with what was broken below it. */
+export function reportOf(rows: readonly Row[]): string {
+  const seconds = (ms: number | undefined) => (ms === undefined ? "" : `${(ms / 1_000).toFixed(1)} s`);
+  const head = [
+    "| fault | times | calls | calls that failed | lost | oversold | longest stall | clean audit after |",
+    "|---|---:|---:|---|---:|---:|---:|---:|",
+  ];
+  const lines = rows.map((row) => {
+    const failures = [...row.failures].map(([name, count]) => `${count} ${name}`).join(", ") || "none";
+    const numbers = [row.lost, row.oversold, seconds(row.longestSilenceMs), seconds(row.recoveryMs)];
+    return `| ${[row.name, row.times, row.calls, failures, ...numbers].join(" | ")} |`;
+  });
+  const all = rows.flatMap(({ name, broken }) => broken.map((what) => `- ${name}: ${what}`));
+  return [...head, ...lines, ...(all.length > 0 ? ["", "Broken:", ...all] : [])].join("\n");
+}
