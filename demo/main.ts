@@ -8,14 +8,19 @@ import { audit } from "./audit.ts";
 import { createNarrator, screenOf } from "./narrator.ts";
 import { openTheDoors } from "./opening.ts";
 import { endOrders, placeOrders } from "./orders.ts";
+import { eventually } from "./patience.ts";
 import { rushForTheLast } from "./rush.ts";
 import { openShop, type Shop } from "./shop.ts";
+
+/** A stack that was given may be starting still, or have lost a part for a moment. */
+const GIVEN_STACK_TIMEOUT_MS = 30_000;
 
 const narrator = createNarrator(screenOf(process.stdout));
 
 async function onGivenStack(gatewayUrl: string): Promise<number> {
   await narrator.step(`The stack at ${gatewayUrl}`, async () => {
-    if (await answersOk(`${gatewayUrl}/healthz`)) return "ready";
+    const ask = () => answersOk(`${gatewayUrl}/healthz`);
+    if (await eventually(ask, (isWell) => isWell, GIVEN_STACK_TIMEOUT_MS)) return "ready";
     throw new Problem(
       `${gatewayUrl}/healthz does not say that all is well.`,
       "Start the stack first, or leave GATEWAY_URL out and the demo starts its own.",

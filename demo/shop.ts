@@ -118,7 +118,10 @@ export async function readStock(shop: Shop): Promise<Map<string, Counters>> {
   );
 }
 
-/** Waits until the counters of some items are as expected, or the time for that is over, and returns them all. */
+/**
+ * Waits until the counters of some items are as expected, or the time for that is over, and returns them
+ * all.
+ */
 async function settledStock(shop: Shop, skus: readonly string[]): Promise<Map<string, Counters>> {
   const isAsExpected = (stock: Map<string, Counters>) =>
     skus.every((sku) => {
@@ -129,8 +132,8 @@ async function settledStock(shop: Shop, skus: readonly string[]): Promise<Map<st
 }
 
 /**
- * Waits for the counters of these items to be as expected, compares each, and returns what all items have. Of other
- * items nothing is said: an order of theirs may be expiring meanwhile.
+ * Waits for the counters of these items to be as expected, compares each, and returns what all items have.
+ * Of other items nothing is said: an order of theirs may be expiring meanwhile.
  */
 export async function expectStock(
   shop: Shop,

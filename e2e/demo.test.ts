@@ -1,4 +1,7 @@
-/** The demo on a stack whose parts are killed meanwhile: its buyers retry, and every number is right all the same. */
+/**
+ * The demo on a stack whose parts are killed meanwhile: its buyers retry, and every number is right all the
+ * same.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";

@@ -3,9 +3,10 @@
  * anything.
  */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { Order_State } from "#proto/holdfast/order/v1/order_pb.ts";
+import { Order_State, SettleOrderRequest_LatePolicy } from "#proto/holdfast/order/v1/order_pb.ts";
 import {
   assertConsistent,
   failureOf,
@@ -130,7 +131,8 @@ test("an order past its time reads EXPIRED and can't be settled, though nothing 
     "something has expired them, so the test shows nothing",
   );
 
-  const settling = await failureOf(system.orders.settleOrder({ orderId: toSettle.orderId }));
+  const { REFUSE: latePolicy } = SettleOrderRequest_LatePolicy;
+  const settling = await failureOf(system.orders.settleOrder({ orderId: toSettle.orderId, latePolicy }));
   assert.deepEqual([settling.code, settling.reason], ["FailedPrecondition", "ORDER_EXPIRED"]);
   const cancelling = await failureOf(system.orders.cancelOrder({ orderId: toCancel.orderId }));
   assert.equal(cancelling.reason, "ORDER_EXPIRED");
@@ -145,5 +147,33 @@ test("an order past its time reads EXPIRED and can't be settled, though nothing 
   await system.stack.start("rabbitmq");
   await untilCounters(system, sku, { onHand: 3, reserved: 0 });
   assert.equal((await historyOf(system, toRead.orderId)).at(-1), "PENDING > EXPIRED by nudge");
-  assert.equal((await historyOf(system, toSettle.orderId)).at(-1), "PENDING > EXPIRED by touch");
+  assert((await historyOf(system, toSettle.orderId)).includes("PENDING > EXPIRED by touch"));
+});
+
+test("a late payment settles the order if the stock is still there, and is to be refunded if not", async () => {
+  const sku = await receive(system, 2, "late");
+  const soldSku = await receive(system, 2, "sold-meanwhile");
+  const [kept, sold] = [await placeOrder(system, sku, 2, 1), await placeOrder(system, soldSku, 2, 1)];
+  await untilCounters(system, sku, { onHand: 2, reserved: 0 });
+  await untilCounters(system, soldSku, { onHand: 2, reserved: 0 });
+
+  const paid = { paymentReference: "card 4711", requestId: randomUUID() };
+  const { order } = await system.over.JSON.orders.settleOrder({ orderId: kept.orderId, ...paid });
+  assert.deepEqual([stateOf(order), order?.late], ["SETTLED", true]);
+  await untilCounters(system, sku, { onHand: 0, reserved: 0 });
+
+  await placeOrder(system, soldSku, 1);
+  const { orderId } = sold;
+  const late = { orderId, paymentReference: "card 4712", requestId: randomUUID() };
+  const failure = await failureOf(system.over.JSON.orders.settleOrder(late));
+  assert.deepEqual([failure.reason, failure.metadata["refund_required"]], ["ORDER_EXPIRED", "true"]);
+  const toRefund = async () => {
+    const { orders } = await system.over.JSON.orders.listOrders({ refundRequired: true });
+    return orders.filter((one) => one.orderId === orderId).map((one) => one.paymentReference);
+  };
+  assert.deepEqual(await toRefund(), ["card 4712"]);
+  await system.over.JSON.orders.resolveRefund({ orderId, resolution: "refund 12" });
+  assert.deepEqual(await toRefund(), []);
+  await untilCounters(system, soldSku, { onHand: 2, reserved: 1 });
+  await assertConsistent(system, [sku, soldSku]);
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, test } from "node:test";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { SettleOrderRequest_LatePolicy } from "#proto/holdfast/order/v1/order_pb.ts";
 import {
   assertConsistent,
   atTime,
@@ -29,6 +30,14 @@ before(async () => {
 
 after(() => system?.stop());
 
+/**
+ * Some come just after the end of the time, and most in the half second before: on a busy machine they come
+ * later.
+ */
+function aroundTheEndMs(number: number): number {
+  return 40 - (number % 20) * 30;
+}
+
 /** What one caller is told: that the order is as wanted, or the reason why it is not. */
 async function told(call: Promise<{ order?: Parameters<typeof stateOf>[0] }>): Promise<string> {
   try {
@@ -44,11 +53,13 @@ test(`settle, cancel and expiry at one moment leave each of ${ORDERS} orders one
   const numbers = Array.from({ length: ORDERS }, (_, number) => number);
   const orders = await mapAtOnce(numbers, 50, () => placeOrder(system, sku, 1, TTL_S));
 
+  // A payment that comes too late is to change nothing here.
+  const { REFUSE: latePolicy } = SettleOrderRequest_LatePolicy;
   const races = orders.map(async ({ orderId, expireTime }, number) => {
     assert(expireTime);
-    // Around the end of the order's time, some just before it and some just after.
-    const moment = timestampMs(expireTime) - 60 + (number % 12) * 10;
-    const settle = () => told(system.over.gRPC.orders.settleOrder({ orderId, paymentReference: "card" }));
+    const moment = timestampMs(expireTime) + aroundTheEndMs(number);
+    const settle = () =>
+      told(system.over.gRPC.orders.settleOrder({ orderId, paymentReference: "card", latePolicy }));
     const cancel = () => told(system.over.JSON.orders.cancelOrder({ orderId, reason: "changed my mind" }));
     const [first, second] = number % 2 === 0 ? [settle, cancel] : [cancel, settle];
     const answers = await atTime(moment, () => Promise.all([first(), second()]));
@@ -57,7 +68,7 @@ test(`settle, cancel and expiry at one moment leave each of ${ORDERS} orders one
   const raced = await Promise.all(races);
 
   const won = { SETTLED: 0, CANCELLED: 0, EXPIRED: 0 };
-  for (const { orderId, answers } of raced) {
+  await mapAtOnce(raced, 50, async ({ orderId, answers }) => {
     const { order } = await system.orders.getOrder({ orderId });
     const state = stateOf(order);
     assert(state === "SETTLED" || state === "CANCELLED" || state === "EXPIRED", state);
@@ -66,7 +77,7 @@ test(`settle, cancel and expiry at one moment leave each of ${ORDERS} orders one
     const losers = answers.filter((answer) => answer !== state);
     assert.equal(winners.length, state === "EXPIRED" ? 0 : 1, `${state}, but told ${answers.join()}`);
     for (const reason of losers) assert.equal(reason, `ORDER_${state}`);
-  }
+  });
   // All three took part, or it was no race.
   for (const [state, count] of Object.entries(won)) assert(count > 0, `${state} never won`);
 
@@ -76,17 +87,17 @@ test(`settle, cancel and expiry at one moment leave each of ${ORDERS} orders one
 });
 
 async function assertOneTerminalRowEach(orderIds: string[]): Promise<void> {
-  const rows = await system.orderDatabase<{ rows: number; terminal: number; agrees: boolean }[]>`
-    select count(*)::int as rows,
-      (count(*) filter (where to_state in ('SETTLED', 'CANCELLED', 'EXPIRED')))::int as terminal,
-      bool_or(to_state = o.state) as agrees
+  const rows = await system.orderDatabase<{ rows: number; agrees: boolean }[]>`
+    select count(*)::int as rows, bool_and(to_state = o.state) as agrees
     from orders o
     join order_history h using (tenant_id, order_id)
     where tenant_id = 'demo'
       and order_id = any(${orderIds}::uuid[])
+      and h.from_state <> h.to_state
+      and h.to_state in ('SETTLED', 'CANCELLED', 'EXPIRED')
     group by order_id`;
   assert.equal(rows.length, ORDERS);
-  for (const row of rows) assert.deepEqual({ ...row }, { rows: 3, terminal: 1, agrees: true });
+  for (const row of rows) assert.deepEqual({ ...row }, { rows: 1, agrees: true });
 }
 
 test("of many who settle and cancel one order at once, one wins and all others are told who", async () => {
@@ -141,7 +152,7 @@ test("direct reservations: of commit, release and expiry at the same moment one 
           return readFailure(error).reason;
         }
       };
-      return atTime(timestampMs(expireTime) - 50 + (number % 10) * 10, () =>
+      return atTime(timestampMs(expireTime) + aroundTheEndMs(number), () =>
         Promise.all([
           ask(system.over.gRPC.inventory.commitReservation({ reservationId }), "COMMITTED"),
           ask(system.over.JSON.inventory.releaseReservation({ reservationId }), "RELEASED"),

@@ -60,8 +60,9 @@ export const samples: readonly Sample[] = [
     orderId,
   }),
   sample(orders.getOrder, { orderId }),
-  sample(orders.listOrders, { state: 2, customerId: "ann", ...page }),
-  sample(orders.settleOrder, { ...request(), orderId, paymentReference: "card" }),
+  sample(orders.listOrders, { state: 2, customerId: "ann", refundRequired: true, ...page }),
+  sample(orders.settleOrder, { ...request(), orderId, paymentReference: "card", latePolicy: 2 }),
+  sample(orders.resolveRefund, { ...request(), orderId, resolution: "refund 12" }),
   sample(orders.cancelOrder, { ...request(), orderId, reason: "changed my mind" }),
   sample(orders.extendOrder, { ...request(), orderId, ttl }),
   sample(orders.listOrderHistory, { orderId, ...page }),
@@ -127,6 +128,9 @@ const badValues: Readonly<Record<string, readonly JsonValue[]>> = {
   reference: [tooLong],
   payment_reference: [tooLong],
   display_name: [tooLong],
+  resolution: ["", tooLong],
+  late_policy: [99, -1],
+  refund_required: [],
   validate_only: [],
 };
 
@@ -138,7 +142,7 @@ const badValuesOf: Readonly<Record<string, readonly JsonValue[]>> = {
   "CreateReservationRequest.owner": ["", "orders/1"],
   "CreateLocationRequest.location_id": [""],
 };
-const REQUIRED_IDS = /^(Get|Settle|Cancel|Extend|Commit|Release|ListOrderHistory)/;
+const REQUIRED_IDS = /^(Get|Settle|Cancel|Extend|Commit|Release|Resolve|ListOrderHistory)/;
 
 const LISTS_MAX: Readonly<Record<string, number>> = { lines: 100, changes: 100, skus: 500 };
 const LISTS_NEEDED = ["lines", "changes"];
@@ -205,7 +209,9 @@ function wrongTypeOf(field: DescField): JsonValue {
   if (field.fieldKind === "list") return { text: "mug" };
   if (field.fieldKind === "enum") return "NO_SUCH_STATE";
   if (field.fieldKind === "message") return "soon";
-  const isText = /_(id|token|name|reference)$|^(sku|currency|note|reason|owner|reference)$/.test(field.name);
+  const isText = /_(id|token|name|reference)$|^(sku|currency|note|reason|owner|reference|resolution)$/.test(
+    field.name,
+  );
   return isText ? { text: "mug" } : "many";
 }
 

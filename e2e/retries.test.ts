@@ -15,7 +15,7 @@ import {
 } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
-import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
+import { OrderService, SettleOrderRequest_LatePolicy } from "#proto/holdfast/order/v1/order_pb.ts";
 import { countRows } from "./rows.ts";
 import {
   assertConsistent,
@@ -25,6 +25,7 @@ import {
   placeOrder,
   receive,
   startTestSystem,
+  stateOf,
   type TestSystem,
   until,
 } from "./testing.ts";
@@ -80,6 +81,20 @@ async function newOrderId(): Promise<string> {
   return (await placeOrder(system, await newSku(), 2)).orderId;
 }
 
+/** An order whose payment came too late, and is to be given back. */
+async function newRefundId(): Promise<string> {
+  const { orderId } = await placeOrder(system, await newSku(), 2, 1);
+  const { REFUSE: latePolicy } = SettleOrderRequest_LatePolicy;
+  await until(
+    "the order is expired",
+    () => system.orders.getOrder({ orderId }),
+    ({ order }) => stateOf(order) === "EXPIRED",
+  );
+  const { reason } = await failureOf(system.orders.settleOrder({ orderId, latePolicy }));
+  assert.equal(reason, "ORDER_EXPIRED");
+  return orderId;
+}
+
 async function newReservationId(): Promise<string> {
   const lines = [{ sku: await newSku(), quantity: 2 }];
   const { reservation } = await system.inventory.createReservation({ lines, owner: "till 1" });
@@ -103,6 +118,9 @@ const mutations: Mutation[] = [
   }),
   mutation(orders.cancelOrder, async () => ({ orderId: await newOrderId(), reason: "changed my mind" }), {
     reason: "too late",
+  }),
+  mutation(orders.resolveRefund, async () => ({ orderId: await newRefundId(), resolution: "refund 12" }), {
+    resolution: "refund 13",
   }),
   mutation(orders.extendOrder, async () => ({ orderId: await newOrderId(), ttl: week }), {
     orderId: otherUuid,
