@@ -12,6 +12,7 @@ import { loadsOf, ratesOf, runRounds } from "../rounds.ts";
 import { checkNoFailures, checkStock, checkStockIn, layStock, succeeded } from "../stock.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
+const GROWN = "inventory-grown";
 const DATABASE = "holdfast_inventory_grown";
 const RESERVATIONS_A_SKU = 10_000;
 const RPC_TIMEOUT_MS = 30_000;
@@ -68,6 +69,8 @@ export async function measureGrown(ground: Ground, notes: Notes): Promise<void> 
   await checkStockIn(grown.inventory, grown.sql, notes, "grown", verified, Number(part?.units));
   fresh.client.close();
   old.client.close();
+  // It takes the outcomes of orders from the same queue, and knows nothing of them.
+  await ground.supervisor.process(GROWN).stop();
   await grown.sql.end();
 }
 
@@ -76,7 +79,7 @@ async function startGrown(ground: Ground) {
   const databaseUrl = await ensureOwnedDatabase(variable(stack, "ADMIN_DATABASE_URL"), DATABASE);
   const [rpcPort = 0, opsPort = 0] = await findFreePorts(2);
   const instance = {
-    name: "inventory-grown",
+    name: GROWN,
     service: "inventory",
     rpcAddress: `127.0.0.1:${rpcPort}`,
     opsAddress: `127.0.0.1:${opsPort}`,
