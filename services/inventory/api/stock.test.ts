@@ -178,4 +178,28 @@ describe("stock", () => {
     await scene.api.commitReservation(create(pb.CommitReservationRequestSchema, { reservationId }), call);
     assert.deepEqual(await countersOf(scene, "old"), [3, 0, 3]);
   });
+
+  test("however many verify at once and however long it takes, stock is reserved meanwhile", async () => {
+    await stockItem(scene, "busy", 5);
+    const other = scene.another();
+    const verifying: ReturnType<typeof refusal>[] = [];
+    await other.sql.begin(async (tx) => {
+      // What only a verification reads, so that all of them have to wait.
+      await tx`lock table balances in access exclusive mode`;
+      for (let count = 0; count < 20; count += 1) {
+        const deadline = performance.now() + 2_000;
+        const impatient = testCall({ deadline, isAbandoned: () => performance.now() >= deadline });
+        const request = create(pb.VerifyStockRequestSchema, { skus: ["busy"] });
+        verifying.push(refusal(scene.api.verifyStock(request, impatient)));
+      }
+      const lines = [{ sku: "busy", quantity: 2 }];
+      const reserved = scene.api.createReservation(reservationRequest({ lines }), call);
+      const late = new Promise((resolve) => setTimeout(resolve, 1_500, "late"));
+      assert.notEqual(await Promise.race([reserved, late]), "late");
+      // Still locked: each of them ends by its own deadline.
+      for (const { reason } of await Promise.all(verifying)) assert.equal(reason, "DEADLINE_PASSED");
+    });
+    const again = await scene.api.verifyStock(create(pb.VerifyStockRequestSchema, { skus: ["busy"] }), call);
+    assert.deepEqual([again.consistent, again.levelsChecked], [true, 1]);
+  });
 });

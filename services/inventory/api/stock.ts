@@ -57,6 +57,10 @@ export function createStockHandlers(sql: Sql, changes: Changes): StockHandlers {
 function createLedgerHandlers(
   sql: Sql,
 ): Pick<StockHandlers, "explainStock" | "listMovements" | "verifyStock"> {
+  // A verification reads whole ledgers. They take turns, so that the other connections are left to those who
+  // sell.
+  let lastVerification: Promise<unknown> = Promise.resolve();
+
   return {
     explainStock: async ({ sku, pageSize, pageToken }, { caller }) => {
       const filter = ["holders", caller.tenant, sku];
@@ -91,7 +95,11 @@ function createLedgerHandlers(
     },
 
     verifyStock: async ({ skus }, call) => {
-      const verified = await verifyStock(sql, call.caller.tenant, skus, () => call.isAbandoned());
+      const verification = lastVerification.then(() => verifyStock(sql, call.caller.tenant, skus, call));
+      lastVerification = verification.catch(() => {});
+      const verified = await verification.catch((error: unknown) => {
+        throw call.isAbandoned() ? notVerifiedInTime() : error;
+      });
       // Half a verification must not be taken for a whole one.
       if (call.isAbandoned()) throw notVerifiedInTime();
       return {

@@ -39,23 +39,29 @@ const ITEMS_A_STATEMENT = 200;
 /** The ledger of one hot item may be millions of rows, a few seconds a million. */
 const STATEMENT_TIMEOUT_MS = 600_000;
 
+/** Who waits for a verification, and until when (in milliseconds of performance.now()). */
+export type Verifier = { readonly deadline: number; isAbandoned(): boolean };
+
+const patient: Verifier = { deadline: Number.POSITIVE_INFINITY, isAbandoned: () => false };
+
 /**
  * Recomputes the counters of a tenant's items (of these only, if any are given) from the ledger and the
  * live reservations, and tells the first disagreement of each level. Each level is judged in one snapshot.
- * Stops early when `isAbandoned`, and at the most differences that are told.
+ * Stops early when nobody waits for it any more, at the latest at the deadline, and at the most differences
+ * that are told.
  */
 export async function verifyStock(
   sql: Sql,
   tenant: string,
   skus: readonly string[],
-  isAbandoned: () => boolean = () => false,
+  verifier: Verifier = patient,
 ): Promise<Verification> {
   let levelsChecked = 0;
   const differences: Difference[] = [];
   let after: string | undefined = "";
-  while (after !== undefined && !isAbandoned()) {
+  while (after !== undefined && !verifier.isAbandoned()) {
     const page: string[] = await nextItems(sql, tenant, skus, after);
-    const rows = page.length === 0 ? [] : await verifyItems(sql, tenant, page);
+    const rows = page.length === 0 ? [] : await verifyItems(sql, tenant, page, verifier.deadline);
     levelsChecked += rows.length;
     for (const row of rows) differences.push(...differencesOf(row));
     if (differences.length >= MAX_DIFFERENCES) break;
@@ -81,17 +87,23 @@ async function nextItems(
   return rows.map((row) => row.sku);
 }
 
-async function verifyItems(sql: Sql, tenant: string, skus: readonly string[]): Promise<VerifyRow[]> {
+async function verifyItems(
+  sql: Sql,
+  tenant: string,
+  skus: readonly string[],
+  deadline: number,
+): Promise<VerifyRow[]> {
   return await inTransaction(
     sql,
     async (tx) => {
+      const timeLeftMs = Math.max(1, Math.ceil(deadline - performance.now()));
       // Here whole ledgers are read, and what is joined is as large as they are.
       await tx`
         select
           set_config('enable_hashjoin', 'on', true),
           set_config('enable_mergejoin', 'on', true),
           set_config('enable_material', 'on', true),
-          set_config('statement_timeout', ${String(STATEMENT_TIMEOUT_MS)}, true)`;
+          set_config('statement_timeout', ${String(Math.min(timeLeftMs, STATEMENT_TIMEOUT_MS))}, true)`;
       return await selectVerdicts(tx, tenant, namesArray(skus));
     },
     { mode: "isolation level repeatable read read only" },
