@@ -37,8 +37,9 @@ const codeNumbers: Readonly<Record<CodeName, Code>> = {
 };
 
 /**
- * gRPC tells a failure in its trailers, and Envoy resets a stream whose trailers pass 60 KiB: the caller would
- * be told UNAVAILABLE. With these limits the largest failure, 100 shortages with the longest names, is 30 KiB.
+ * gRPC tells a failure in its trailers, and Envoy resets a stream whose trailers pass 60 KiB: the caller
+ * would be told UNAVAILABLE. With these limits the largest failure, 100 shortages with the longest names, is
+ * about 30 KiB.
  */
 const MAX_MESSAGE_CHARACTERS = 1_000;
 const MAX_FIELD_VIOLATIONS = 50;

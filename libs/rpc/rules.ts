@@ -62,8 +62,8 @@ function violationsOf(desc: DescMessage, request: Message): FieldViolation[] {
 }
 
 /**
- * The lists of the request that have more items than they may. The validator would judge every item too, which
- * for the 300,000 that fit into a message takes it 20 s.
+ * The lists of the request that have more items than they may. The validator would judge every item too,
+ * which takes it 20 s for the 300,000 that fit into a message.
  */
 function tooLongLists(desc: DescMessage, request: Message): FieldViolation[] {
   const fields = reflect(desc, request);
