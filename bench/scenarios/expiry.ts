@@ -24,7 +24,7 @@ export async function measureExpiry(ground: Ground, notes: Notes): Promise<void>
   const count = quick ? 10_000 : 100_000;
   const [due, fresh] = [skusOf("due-", MANY_SKUS), skusOf("new-", MANY_SKUS)];
   await layStock(ground, [...due, ...fresh]);
-  const leadMs = quick ? 8_000 : 25_000;
+  const leadMs = quick ? 6_500 : 25_000;
   const now = (await databaseNow(ground.orderSql)).getTime();
   const dueBy = new Date(Math.ceil((now + leadMs) / SECOND_MS) * SECOND_MS);
   await layDueOrders(ground, { skus: due, count, dueBy });
@@ -34,7 +34,7 @@ export async function measureExpiry(ground: Ground, notes: Notes): Promise<void>
   const work = ordering(target, "grpc", inTurn(fresh), { settled: false });
   const arrivals = { perSecond: ARRIVALS_PER_SECOND, work };
   const quietMs = dueBy.getTime() - last - SECOND_MS;
-  if (quietMs < 3_000) throw new Error("laying down the orders took too long");
+  if (quietMs < 2_500) throw new Error("laying down the orders took too long");
   const before = await runOpenLoad({ ...arrivals, warmUpMs: SECOND_MS, durationMs: quietMs - SECOND_MS });
   let releasedAt: number | undefined;
   const watched = watchReserved(ground, due, dueBy).then((time) => {

@@ -32,7 +32,7 @@ export async function measureOverload(ground: Ground, notes: Notes): Promise<voi
   const load = await runOpenLoad({
     perSecond: peak * TIMES_CAPACITY,
     warmUpMs: 1_000,
-    durationMs: ground.pace.quick ? 6_000 : 30_000,
+    durationMs: ground.pace.quick ? 4_000 : 30_000,
     work,
   });
   const outcomes = sumOutcomes([load]);
