@@ -18,7 +18,8 @@ for service in "$@"; do
     $compose run --rm --no-deps -T demo >"$log" 2>&1 &
     demo=$!
     # Into another chapter of the story each time.
-    sleep "$(awk 'BEGIN { srand(); print 2 + 4 * rand() }')"
+    until grep -q ready "$log" || ! kill -0 "$demo" 2>/dev/null; do sleep 0.1; done
+    sleep "$(awk 'BEGIN { srand(); print 6 * rand() }')"
     docker kill "$id" >/dev/null
     sleep 1
     docker start "$id" >/dev/null
