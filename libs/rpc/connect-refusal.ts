@@ -54,8 +54,8 @@ function detailsOf(message: string, input: DescMessage): { type: string; value: 
 }
 
 /**
- * The parser's text names the field (`cannot decode field holdfast.order.v1.OrderLine.quantity from JSON: ...`), but of
- * an enum or a message only the type: then it is the request's field of that type.
+ * The parser's text names the field (`cannot decode field holdfast.order.v1.OrderLine.quantity from JSON:
+ * ...`), but of an enum or a message only the type: then it is the request's field of that type.
  */
 function fieldToBlame(message: string, input: DescMessage): string {
   const named = /field [\w.]+\.(\w+) from JSON/.exec(message) ?? /key "([^"]*)" is unknown/.exec(message);

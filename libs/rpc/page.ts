@@ -15,19 +15,36 @@ export function encodePageToken(filter: readonly unknown[], key: readonly string
 }
 
 /**
- * Reads the key out of a page token; undefined for the first page. Refuses a token of another list or filter.
+ * What a part of a key is: a whole number is at most 15 digits, which are exact; a time is in milliseconds.
+ */
+export type PagePart = "text" | "uuid" | "number" | "time";
+
+/** The end of the year 9999: a later time is written in a way that the database can't read. */
+const LAST_TIME = 253_402_300_799_999;
+
+const isRight: Readonly<Record<PagePart, (part: string) => boolean>> = {
+  text: () => true,
+  uuid: (part) => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(part),
+  number: (part) => /^\d{1,15}$/.test(part),
+  time: (part) => /^\d{1,15}$/.test(part) && Number(part) <= LAST_TIME,
+};
+
+/**
+ * Reads the key out of a page token; undefined for the first page. Refuses a token of another list or filter,
+ * and one that was made up: a part that is not what `key` says.
  */
 export function decodePageToken(
   token: string,
   filter: readonly unknown[],
-  keyLength: number,
+  key: readonly PagePart[],
 ): string[] | undefined {
   if (token === "") return undefined;
-  const parts = parse(token);
-  if (parts?.length !== keyLength + 1 || parts[0] !== hashOf(filter)) {
+  const [hash, ...parts] = parse(token) ?? [];
+  const isKey = parts.length === key.length && key.every((kind, index) => isRight[kind](parts[index] ?? ""));
+  if (hash !== hashOf(filter) || !isKey) {
     throw invalidField("page_token", "is not a token of this list with this filter: start again without it");
   }
-  return parts.slice(1);
+  return parts;
 }
 
 function parse(token: string): string[] | undefined {

@@ -46,7 +46,7 @@ export function createCatalogueHandlers(sql: Sql): CatalogueHandlers {
 
     listItems: async ({ pageSize, pageToken, state }, { caller }) => {
       const filter = ["items", caller.tenant, state];
-      const [after = ""] = decodePageToken(pageToken, filter, 1) ?? [];
+      const [after = ""] = decodePageToken(pageToken, filter, ["text"]) ?? [];
       const limit = pageSizeOf(pageSize);
       const items = await listItems(sql, caller.tenant, { after, limit, state: itemStateOf(state) });
       const last = items.length === limit ? items.at(-1) : undefined;
@@ -65,7 +65,7 @@ export function createCatalogueHandlers(sql: Sql): CatalogueHandlers {
 
     listLocations: async ({ pageSize, pageToken }, { caller }) => {
       const filter = ["locations", caller.tenant];
-      const [after = ""] = decodePageToken(pageToken, filter, 1) ?? [];
+      const [after = ""] = decodePageToken(pageToken, filter, ["text"]) ?? [];
       const limit = pageSizeOf(pageSize);
       const locations = await listLocations(sql, caller.tenant, { after, limit });
       const last = locations.length === limit ? locations.at(-1) : undefined;

@@ -43,7 +43,7 @@ export function createReservationHandlers(sql: Sql, changes: Changes): Reservati
 
     listReservations: async ({ state, owner, pageSize, pageToken }, { caller }) => {
       const filter = ["reservations", caller.tenant, state, owner];
-      const after = reservationKeyOf(decodePageToken(pageToken, filter, 2));
+      const after = reservationKeyOf(decodePageToken(pageToken, filter, ["time", "uuid"]));
       const limit = pageSizeOf(pageSize);
       const reservations = await listReservations(
         sql,

@@ -34,7 +34,7 @@ export function createStockHandlers(sql: Sql, changes: Changes): StockHandlers {
 
     listStock: async ({ skus, pageSize, pageToken }, { caller }) => {
       const filter = ["stock", caller.tenant, ...[...new Set(skus)].sort()];
-      const [after = ""] = decodePageToken(pageToken, filter, 1) ?? [];
+      const [after = ""] = decodePageToken(pageToken, filter, ["text"]) ?? [];
       const limit = pageSizeOf(pageSize);
       const stock = await listStock(sql, caller.tenant, { skus, after, limit });
       const last = stock.length === limit ? stock.at(-1) : undefined;
@@ -64,7 +64,7 @@ function createLedgerHandlers(
   return {
     explainStock: async ({ sku, pageSize, pageToken }, { caller }) => {
       const filter = ["holders", caller.tenant, sku];
-      const after = holderKeyOf(decodePageToken(pageToken, filter, 2));
+      const after = holderKeyOf(decodePageToken(pageToken, filter, ["text", "uuid"]));
       const limit = pageSizeOf(pageSize);
       const explanation = await explainStock(sql, caller.tenant, sku, { after, limit });
       const { stock, holders, holderCount, recentMovements } = explanation;
@@ -80,7 +80,7 @@ function createLedgerHandlers(
 
     listMovements: async ({ sku, locationId, pageSize, pageToken }, { caller }) => {
       const filter = ["movements", caller.tenant, sku, locationId];
-      const after = movementKeyOf(decodePageToken(pageToken, filter, 3));
+      const after = movementKeyOf(decodePageToken(pageToken, filter, ["time", "text", "number"]));
       const limit = pageSizeOf(pageSize);
       const movements = await listMovements(sql, caller.tenant, { sku, locationId, after, limit });
       // Only what has no movements at all may be an item that is not there.

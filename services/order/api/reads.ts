@@ -24,7 +24,8 @@ export function createReads(sql: Sql): Reads {
       const { state, customerId, refundRequired } = request;
       const filter: unknown[] = ["orders", call.caller.tenant, state, customerId];
       if (refundRequired !== undefined) filter.push(String(refundRequired));
-      const [createTime = "", orderId = ""] = decodePageToken(request.pageToken, filter, 2) ?? [];
+      const [createTime = "", orderId = ""] =
+        decodePageToken(request.pageToken, filter, ["time", "uuid"]) ?? [];
       const limit = pageSizeOf(request.pageSize);
       const { now, orders } = await listOrders(sql, call.caller.tenant, {
         state: fromProtoState(state),
@@ -46,7 +47,7 @@ export function createReads(sql: Sql): Reads {
     listOrderHistory: async (request, call) => {
       const orderId = request.orderId.toLowerCase();
       const filter = ["history", call.caller.tenant, orderId];
-      const [after = "0"] = decodePageToken(request.pageToken, filter, 1) ?? [];
+      const [after = "0"] = decodePageToken(request.pageToken, filter, ["number"]) ?? [];
       const limit = pageSizeOf(request.pageSize);
       const found = await listHistory(sql, call.caller.tenant, orderId, Number(after), limit + 1);
       // Every order has a first row.
