@@ -76,6 +76,7 @@ test("the operations server tells life, readiness with its reasons, and metrics"
   const ops = await startOpsServer({
     address: "127.0.0.1:0",
     readiness: async () => parts,
+    notes: () => ({ inventory: "circuit open" }),
     registry: metrics.registry,
     log,
   });
@@ -85,7 +86,12 @@ test("the operations server tells life, readiness with its reasons, and metrics"
   parts.broker = "disconnected";
   const unready = await get("/readyz");
   assert.equal(unready.status, 503);
-  assert.deepEqual(await unready.json(), { status: "unavailable", database: "ok", broker: "disconnected" });
+  assert.deepEqual(await unready.json(), {
+    status: "unavailable",
+    inventory: "circuit open",
+    database: "ok",
+    broker: "disconnected",
+  });
   parts.broker = "ok";
   ops.setStopping();
   assert.equal((await get("/readyz")).status, 503);
@@ -94,5 +100,18 @@ test("the operations server tells life, readiness with its reasons, and metrics"
     /rpc_calls_total\{rpc="Orders\/Create",outcome="OK"\} 1/,
   );
   assert.equal((await get("/elsewhere")).status, 404);
+  await ops.stop();
+});
+
+test("a process whose parts do not answer is unready, and says so in time", async () => {
+  const ops = await startOpsServer({
+    address: "127.0.0.1:0",
+    readiness: () => new Promise(() => {}),
+    registry: createMetrics().registry,
+    log,
+  });
+  const answer = await fetch(`http://${ops.address}/readyz`);
+  assert.equal(answer.status, 503);
+  assert.match(await answer.text(), /within 2000 ms/);
   await ops.stop();
 });

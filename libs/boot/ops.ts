@@ -6,6 +6,12 @@ import type { Registry } from "prom-client";
 /** Whether the process can do its work, part by part: `ok`, or what is wrong. */
 export type Readiness = () => Promise<Readonly<Record<string, string>>>;
 
+/** What else whoever looks should know; it makes nothing unready. */
+export type Notes = () => Readonly<Record<string, string>>;
+
+/** A balancer asks every second or so; one that gets no answer takes the process for unready anyway. */
+const READINESS_TIMEOUT_MS = 2_000;
+
 export type OpsServer = {
   /** `host:port` as it is listened on. */
   readonly address: string;
@@ -21,6 +27,7 @@ export type OpsServer = {
 export async function startOpsServer(options: {
   readonly address: string;
   readonly readiness: Readiness;
+  readonly notes?: Notes;
   readonly registry: Registry;
   readonly log: Logger;
 }): Promise<OpsServer> {
@@ -30,9 +37,10 @@ export async function startOpsServer(options: {
     if (path === "/livez") {
       send(response, 200, { status: "ok" });
     } else if (path === "/readyz") {
-      const parts = stopping ? { process: "is stopping" } : await options.readiness();
+      const parts = stopping ? { process: "is stopping" } : await inTime(options.readiness());
       const ready = Object.values(parts).every((state) => state === "ok");
-      send(response, ready ? 200 : 503, { status: ready ? "ok" : "unavailable", ...parts });
+      const notes = options.notes?.() ?? {};
+      send(response, ready ? 200 : 503, { status: ready ? "ok" : "unavailable", ...notes, ...parts });
     } else if (path === "/metrics") {
       const text = await options.registry.metrics();
       response.writeHead(200, { "content-type": options.registry.contentType }).end(text);
@@ -63,6 +71,17 @@ export async function startOpsServer(options: {
       await Promise.resolve();
     },
   };
+}
+
+// A part that hangs is as good as one that says no.
+async function inTime(parts: ReturnType<Readiness>): ReturnType<Readiness> {
+  const signal = AbortSignal.timeout(READINESS_TIMEOUT_MS);
+  const late = new Promise<Awaited<ReturnType<Readiness>>>((resolve) => {
+    signal.addEventListener("abort", () => {
+      resolve({ process: `did not look after its parts within ${READINESS_TIMEOUT_MS} ms` });
+    });
+  });
+  return await Promise.race([parts, late]);
 }
 
 function send(response: ServerResponse, status: number, body: Readonly<Record<string, string>>): void {

@@ -1,5 +1,11 @@
 export { type ConnectOptions, connect, databaseNow, type Sql, type Tx } from "./connect.ts";
 export { asDomainError, type ConstraintReasons, isOneCallsFault, isUnavailable } from "./failure.ts";
-export { type AppliedMigration, fingerprintOf, migrate, pendingMigrations } from "./migrate.ts";
+export {
+  type AppliedMigration,
+  checkMigrations,
+  fingerprintOf,
+  migrate,
+  pendingMigrations,
+} from "./migrate.ts";
 export { inTransaction, type TransactionOptions } from "./transaction.ts";
 export { uuidv7 } from "./uuid.ts";

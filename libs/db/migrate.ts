@@ -63,6 +63,16 @@ export async function pendingMigrations(sql: Sql, folder: string): Promise<strin
   return pendingOf(await readMigrations(folder), applied).map((migration) => migration.name);
 }
 
+/** `ok` if the database answers and lacks no migration of `folder`, or what is wrong; never rejects. */
+export async function checkMigrations(sql: Sql, folder: string): Promise<string> {
+  try {
+    const pending = await pendingMigrations(sql, folder);
+    return pending.length === 0 ? "ok" : `lacks ${pending.join(", ")}: run main.ts migrate`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
 /** A digest of the migrations of `folder`: another one whenever any of them changed. */
 export async function fingerprintOf(folder: string): Promise<string> {
   const migrations = await readMigrations(folder);

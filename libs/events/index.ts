@@ -19,5 +19,6 @@ export {
 export { createEventMetrics, type EventMetrics } from "./metrics.ts";
 export { consumeNudges, type NudgeConsumerOptions } from "./nudges.ts";
 export { insertOutbox } from "./outbox.ts";
+export { createOutboxReadiness, type OutboxReadinessOptions } from "./readiness.ts";
 export { createOutboxRelay, type OutboxRelay, type RelayOptions } from "./relay.ts";
 export { LOST_QUEUE } from "./topology.ts";

@@ -173,6 +173,14 @@ export async function measureOutbox(
   return { depth: row.depth, oldestAgeSeconds: row.oldest_age_seconds };
 }
 
+/** How much room the outbox takes on disk, in bytes. */
+export async function outboxBytes(sql: Sql): Promise<number> {
+  const [row] = await sql<{ bytes: number }[]>`
+    select pg_total_relation_size('outbox')::double precision as bytes`;
+  if (!row) throw new Error("a function gave no row");
+  return row.bytes;
+}
+
 function fromRow(row: OutboxRow): ClaimedMessage {
   return {
     outboxId: row.outbox_id,

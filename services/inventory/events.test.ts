@@ -131,7 +131,7 @@ describe("the outcome of an order ends its reservation", () => {
     await assertConsistent(scene);
   });
 
-  test("a second reservation that was given up is released, or never made, and only by its order", async () => {
+  test("a second reservation that was given up is released, or never made, by its order only", async () => {
     const sku = "given-up-late";
     await stockItem(scene, sku, 10);
     const [orderId, made, unmade] = [randomUUID(), randomUUID(), randomUUID()];

@@ -162,7 +162,10 @@ describe("the process", () => {
     const empty = await createInventoryDatabase();
     try {
       await empty.sql`delete from schema_migrations`;
-      await assert.rejects(start({ DATABASE_URL: empty.url }), /0001_stock.sql, .*: run main.ts migrate first/);
+      await assert.rejects(
+        start({ DATABASE_URL: empty.url }),
+        /0001_stock.sql, .*: run main.ts migrate first/,
+      );
     } finally {
       await empty.drop();
     }

@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import { createLogger, createMetrics, runProcess, type Stoppable, startOpsServer } from "#libs/boot";
-import { migrate, pendingMigrations, type Sql } from "#libs/db";
-import { connectBroker, createEventMetrics, createOutboxRelay } from "#libs/events";
+import { checkMigrations, migrate, pendingMigrations, type Sql } from "#libs/db";
+import { connectBroker, createEventMetrics, createOutboxReadiness, createOutboxRelay } from "#libs/events";
 import { startRpcServer } from "#libs/rpc";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
@@ -71,6 +71,7 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
   }
   await ensurePartitions(sql);
   const broker = connectBroker({ url: rest.amqpUrl, name: instance, log });
+  const checkOutbox = createOutboxReadiness({ sql, broker });
   const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
   const changes = createChanges({ sql, publish: relay.publish, metrics });
   const expiry = createExpiry({ sql, changes });
@@ -91,9 +92,12 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
     address: rest.opsAddress,
     registry,
     log,
-    // Without the broker everything but punctuality goes on: events wait in the outbox and the sweeper
-    // expires.
-    readiness: async () => ({ database: await pingStore(sql) }),
+    readiness: async () => ({
+      database: await pingStore(sql),
+      migrations: await checkMigrations(sql, MIGRATIONS),
+      outbox: await checkOutbox(),
+    }),
+    notes: () => ({ broker: broker.state() }),
   });
   log.info({ rpc: rpc.address, ops: ops.address }, "the service is ready");
 

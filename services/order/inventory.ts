@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { DomainError } from "#libs/reasons";
-import { createGuard, createRpcClient } from "#libs/rpc";
+import { createGuard, createRpcClient, type GuardState } from "#libs/rpc";
 import { Reservation_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import {
   type OrderReservationSchema,
@@ -38,8 +38,8 @@ export type ReserveOrders = (
 ) => Promise<readonly Reserved[]>;
 
 const RETRY_AFTER_MS = 500;
-/** Left of a caller's deadline to tell it that Inventory does not answer. */
-const ANSWER_MS = 100;
+/** Left of a caller's deadline to tell it that Inventory does not answer, in a busy moment too. */
+const ANSWER_MS = 250;
 /**
  * Who answers late within less than this is not away, but asked by callers in a hurry: a batch takes some 10
  * ms, and a pause of the database some hundreds.
@@ -53,8 +53,15 @@ export type InventoryParts = {
   readonly metrics: OrderMetrics;
 };
 
-/** Makes the call to Inventory's instances: behind a circuit breaker, and tried once more within a budget. */
-export function createReserveOrders({ urls, log, metrics }: InventoryParts): ReserveOrders {
+/** Inventory, as this process sees it. */
+export type Inventory = {
+  readonly reserveOrders: ReserveOrders;
+  /** `closed` while calls go, `open` while they fail at once, `halfOpen` while one tries. */
+  circuit(): GuardState;
+};
+
+/** Makes the way to Inventory's instances: behind a circuit breaker, and tried once more within a budget. */
+export function connectInventory({ urls, log, metrics }: InventoryParts): Inventory {
   const client = createRpcClient({
     urls,
     service: OrderReservationService,
@@ -85,7 +92,10 @@ export function createReserveOrders({ urls, log, metrics }: InventoryParts): Res
     }
   }
 
-  return (_tenant, orders) => guard.run(() => reserveOnce(orders));
+  return {
+    reserveOrders: (_tenant, orders) => guard.run(() => reserveOnce(orders)),
+    circuit: () => guard.state(),
+  };
 }
 
 // The longest that anyone of the batch waits: those whose time is up before have been told by then.

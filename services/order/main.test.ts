@@ -3,23 +3,24 @@
  * everything.
  */
 import assert from "node:assert/strict";
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 import { promisify } from "node:util";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { pino } from "pino";
-import { createRpcClient, type RpcServer, service, startRpcServer } from "#libs/rpc";
+import type { RpcServer } from "#libs/rpc";
 import { createTestBroker, createTestDatabase, type TestBroker, type TestDatabase } from "#libs/testing";
-import { Reservation_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
-import { OrderReservationService } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
-import { Order_State, OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
+import { Order_State } from "#proto/holdfast/order/v1/order_pb.ts";
 import { eventually, historyOf } from "./testing/facts.ts";
-
-const MAIN = join(import.meta.dirname, "main.ts");
-const START_LIMIT_MS = 15_000;
+import {
+  clientOf,
+  environmentOf,
+  MAIN,
+  placeOrders,
+  type Running,
+  startFullInventory,
+  startOrder,
+  stopOrder,
+} from "./testing/process.ts";
 
 let database: TestDatabase;
 let broker: TestBroker;
@@ -29,76 +30,20 @@ before(async () => {
     createTestDatabase(join(import.meta.dirname, "migrations")),
     createTestBroker(),
   ]);
-  const hasEverything = service(OrderReservationService, {
-    reserveOrders: async ({ orders }) => ({
-      results: orders.map(() => ({ state: Reservation_State.ACTIVE })),
-    }),
-  });
-  inventory = await startRpcServer({
-    address: "127.0.0.1:0",
-    services: [hasEverything],
-    reflected: [],
-    log: pino({ level: "silent" }),
-  });
+  inventory = await startFullInventory();
 });
 after(async () => {
   await inventory.stop({ noticeMs: 0, drainTimeoutMs: 100 });
   await Promise.all([database.drop(), broker.drop()]);
 });
 
-function environment(changes: Record<string, string>): Record<string, string> {
-  return {
-    INSTANCE: "order-test",
-    RPC_ADDRESS: "127.0.0.1:0",
-    OPS_ADDRESS: "127.0.0.1:0",
-    DATABASE_URL: database.url,
-    AMQP_URL: broker.url,
-    INVENTORY_URL: `http://${inventory.address}`,
-    ...changes,
-  };
+function environment(changes: Record<string, string> = {}): Record<string, string> {
+  const inventoryUrl = `http://${inventory.address}`;
+  return environmentOf({ databaseUrl: database.url, amqpUrl: broker.url, inventoryUrl }, changes);
 }
 
-type Running = { readonly process: ChildProcess; readonly rpc: string; readonly ops: string };
-
-async function start(changes: Record<string, string> = {}): Promise<Running> {
-  const child = spawn(process.execPath, [MAIN], {
-    env: environment(changes),
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const signal = AbortSignal.timeout(START_LIMIT_MS);
-  const lines = createInterface({ input: child.stdout });
-  const ready = new Promise<Running>((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(new Error("the process did not become ready")));
-    lines.on("line", (line) => {
-      const { msg, rpc, ops, err } = JSON.parse(line);
-      if (msg === "the service is ready") resolve({ process: child, rpc, ops });
-      if (msg === "the service could not be started") reject(new Error(err.message));
-    });
-  });
-  try {
-    return await ready;
-  } catch (error) {
-    child.kill("SIGKILL");
-    throw error;
-  }
-}
-
-async function stop({ process: child }: Running): Promise<number | null> {
-  const exited = once(child, "exit");
-  child.kill("SIGTERM");
-  await exited;
-  return child.exitCode;
-}
-
-function clientOf({ rpc }: Running) {
-  return createRpcClient({ urls: [`http://${rpc}`], service: OrderService, timeoutMs: 5_000 });
-}
-
-async function placeOrders(running: Running, count: number, ttlMs: number): Promise<string[]> {
-  const client = clientOf(running);
-  const request = { customerId: "ann", lines: [{ sku: "tea", quantity: 1 }], ttl: durationFromMs(ttlMs) };
-  const answers = await Promise.all(Array.from({ length: count }, () => client.createOrder(request)));
-  return answers.map(({ order }) => order?.orderId ?? "");
+function start(changes: Record<string, string> = {}): Promise<Running> {
+  return startOrder(environment(changes));
 }
 
 async function expiryOf(orderId: string): Promise<string | undefined> {
@@ -119,13 +64,21 @@ describe("the process", () => {
       assert.equal(order?.state, Order_State.SETTLED);
       const ready = await fetch(`http://${running.ops}/readyz`);
       assert.equal(ready.status, 200);
+      const { broker: _, ...parts } = JSON.parse(await ready.text());
+      assert.deepEqual(parts, {
+        status: "ok",
+        database: "ok",
+        migrations: "ok",
+        outbox: "ok",
+        inventory: "circuit closed",
+      });
       const metrics = await (await fetch(`http://${running.ops}/metrics`)).text();
       assert.match(metrics, /orders_total\{state="PENDING"\} 1/);
       assert.match(metrics, /orders_total\{state="SETTLED"\} 1/);
       assert.match(metrics, /inventory_call_seconds_count\{outcome="OK"\} 1/);
       await eventually(() => outboxIsEmptyOf("OrderPlaced"), "the broker has the events");
     } finally {
-      assert.equal(await stop(running), 0);
+      assert.equal(await stopOrder(running), 0);
     }
   });
 
@@ -148,7 +101,7 @@ describe("the process", () => {
       // Up to a second is the nudge's own: it comes at the next whole second.
       assert.ok(row.lag_ms < 1_500, `${row.lag_ms} ms`);
     } finally {
-      assert.equal(await stop(running), 0);
+      assert.equal(await stopOrder(running), 0);
     }
   });
 
@@ -164,7 +117,7 @@ describe("the process", () => {
       assert.equal(await outboxIsEmptyOf("OrderExpired"), false);
       assert.equal(await outboxIsEmptyOf("OrderSettled"), false);
     } finally {
-      assert.equal(await stop(running), 0);
+      assert.equal(await stopOrder(running), 0);
     }
   });
 
@@ -186,7 +139,7 @@ describe("the process", () => {
     try {
       await eventually(async () => (await expiryOf(orderId)) === "2 REJECTED recovery", "the recovery");
     } finally {
-      assert.equal(await stop(running), 0);
+      assert.equal(await stopOrder(running), 0);
     }
   });
 
@@ -202,7 +155,7 @@ describe("the process", () => {
       await promisify(execFile)(process.execPath, [MAIN, "migrate"], {
         env: environment({ DATABASE_URL: empty.url }),
       });
-      assert.equal(await stop(await start({ DATABASE_URL: empty.url })), 0);
+      assert.equal(await stopOrder(await start({ DATABASE_URL: empty.url })), 0);
     } finally {
       await empty.drop();
     }

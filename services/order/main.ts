@@ -4,8 +4,8 @@
  */
 import { join } from "node:path";
 import { createLogger, createMetrics, runProcess, type Stoppable, startOpsServer } from "#libs/boot";
-import { migrate, pendingMigrations } from "#libs/db";
-import { connectBroker, createEventMetrics, createOutboxRelay } from "#libs/events";
+import { checkMigrations, migrate, pendingMigrations } from "#libs/db";
+import { connectBroker, createEventMetrics, createOutboxReadiness, createOutboxRelay } from "#libs/events";
 import { startRpcServer } from "#libs/rpc";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
@@ -18,7 +18,7 @@ import { createOrderService } from "./api.ts";
 import { type OrderConfig, readOrderConfig } from "./config.ts";
 import { consumeOrderNudges } from "./events.ts";
 import { createExpiry } from "./expiry.ts";
-import { createReserveOrders } from "./inventory.ts";
+import { connectInventory } from "./inventory.ts";
 import { createOrderMetrics } from "./metrics.ts";
 import { connectStore } from "./store/connect.ts";
 import { pingStore } from "./store/ping.ts";
@@ -54,11 +54,12 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
   if (pending.length > 0)
     throw new Error(`the database lacks ${pending.join(", ")}: run main.ts migrate first`);
   const broker = connectBroker({ url: rest.amqpUrl, name: instance, log });
+  const checkOutbox = createOutboxReadiness({ sql, broker });
   const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
   const announcer = createAnnouncer(relay.publish);
-  const reserveOrders = createReserveOrders({ urls: rest.inventoryUrls, log, metrics });
+  const inventory = connectInventory({ urls: rest.inventoryUrls, log, metrics });
 
-  const reserving = createReserving(reserveOrders, metrics);
+  const reserving = createReserving(inventory.reserveOrders, metrics);
   const placement = createPlacement({ sql, reserving, announcer, metrics });
   const changes = createChanges({ sql, announcer, metrics });
   const settlement = createSettlement({ changes, reserving });
@@ -80,9 +81,12 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
     address: rest.opsAddress,
     registry,
     log,
-    // Without the broker everything but punctuality goes on: events wait in the outbox and the sweeper
-    // expires.
-    readiness: async () => ({ database: await pingStore(sql) }),
+    readiness: async () => ({
+      database: await pingStore(sql),
+      migrations: await checkMigrations(sql, MIGRATIONS),
+      outbox: await checkOutbox(),
+    }),
+    notes: () => ({ broker: broker.state(), inventory: `circuit ${inventory.circuit()}` }),
   });
   log.info({ rpc: rpc.address, ops: ops.address }, "the service is ready");
 

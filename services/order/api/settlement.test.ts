@@ -304,7 +304,7 @@ describe("payments at the very moment at which their orders expire", () => {
     })();
     const outcomes = await Promise.all(
       orderIds.map(async (orderId, index) => {
-        // The payments come over a second, half of them before the moment; each comes twice, at two instances.
+        // The payments come over a second, half of them before the moment, each at both instances.
         await pause(5 * index);
         const requestId = randomUUID();
         return await Promise.all(

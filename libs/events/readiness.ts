@@ -1,0 +1,46 @@
+import type { Sql } from "#libs/db";
+import type { Broker } from "./broker.ts";
+import { measureOutbox, outboxBytes } from "./outbox.ts";
+
+export type OutboxReadinessOptions = {
+  readonly sql: Sql;
+  readonly broker: Broker;
+  /** The longest that a message may wait while the broker is away; 1 h if absent. */
+  readonly maxAgeSeconds?: number;
+  /** The room that the outbox may take on disk while the broker is away; 4 GiB if absent. */
+  readonly maxBytes?: number;
+};
+
+/**
+ * Without the broker all but punctuality goes on. But the stock of ended orders is not given back, and past
+ * an hour of that taking more orders helps nobody.
+ */
+const MAX_AGE_SECONDS = 3_600;
+/** Some 10 million messages: an hour of a busy shop, and little beside a database's disk. */
+const MAX_BYTES = 4 * 1_024 ** 3;
+/** The oldest are looked at, since a message that waits long is among them. */
+const LOOKED_AT = 100;
+
+/**
+ * Makes the check of what waits for the broker: `ok` while the broker is there, or while the outbox is within
+ * its limits; else what is wrong. Never rejects.
+ */
+export function createOutboxReadiness(options: OutboxReadinessOptions): () => Promise<string> {
+  const { sql, broker, maxAgeSeconds = MAX_AGE_SECONDS, maxBytes = MAX_BYTES } = options;
+  return async () => {
+    if (broker.state() === "connected") return "ok";
+    try {
+      const [{ oldestAgeSeconds }, bytes] = await Promise.all([
+        measureOutbox(sql, LOOKED_AT),
+        outboxBytes(sql),
+      ]);
+      if (oldestAgeSeconds > maxAgeSeconds) {
+        return `the broker is away and a message has waited for ${Math.round(oldestAgeSeconds)} s`;
+      }
+      if (bytes > maxBytes) return `the broker is away and the outbox takes ${bytes} bytes`;
+      return "ok";
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  };
+}
