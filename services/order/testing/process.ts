@@ -66,7 +66,8 @@ export async function startOrder(
   const ready = new Promise<Running>((resolve, reject) => {
     signal.addEventListener("abort", () => reject(new Error("the process did not become ready")));
     lines.on("line", (line) => {
-      const { msg, rpc = "", ops = "", time = "", err }: Line = JSON.parse(line);
+      const said: Line = JSON.parse(line);
+      const { msg, rpc = "", ops = "", time = "", err } = said;
       if (msg === "the service is ready")
         resolve({ process: child, rpc, ops, clock: new Date(time).getTime() });
       if (msg === "the service could not be started") reject(new Error(err?.message));
