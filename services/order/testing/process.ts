@@ -29,6 +29,11 @@ type Line = {
   readonly err?: { readonly message: string };
 };
 
+// What a process of this service logs: an object a line.
+function isLine(said: unknown): said is Line {
+  return typeof said === "object" && said !== null;
+}
+
 /** What a process needs to know of where it runs. */
 export type Surroundings = {
   readonly databaseUrl: string;
@@ -66,7 +71,8 @@ export async function startOrder(
   const ready = new Promise<Running>((resolve, reject) => {
     signal.addEventListener("abort", () => reject(new Error("the process did not become ready")));
     lines.on("line", (line) => {
-      const said: Line = JSON.parse(line);
+      const said: unknown = JSON.parse(line);
+      if (!isLine(said)) return;
       const { msg, rpc = "", ops = "", time = "", err } = said;
       if (msg === "the service is ready")
         resolve({ process: child, rpc, ops, clock: new Date(time).getTime() });
