@@ -38,8 +38,12 @@ function createBalancedTransport(urls: readonly string[], defaultTimeoutMs: numb
 
   async function currentInstances(): Promise<readonly string[]> {
     if (performance.now() - resolvedAt < ADDRESSES_KEPT_MS && instances.length > 0) return instances;
-    const resolved = await Promise.all(urls.map(addressesOf));
-    instances = resolved.flat();
+    const resolved = await Promise.allSettled(urls.map(addressesOf));
+    const found = resolved.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
+    // When no name can be resolved just now, the addresses that were known are as good as any.
+    if (found.length > 0) instances = found;
+    if (instances.length === 0)
+      throw new ConnectError(`no address is known of ${urls.join(", ")}`, Code.Unavailable);
     resolvedAt = performance.now();
     return instances;
   }
@@ -93,7 +97,8 @@ function isConnectionFailure(error: unknown, signal: AbortSignal | undefined): b
 
 async function addressesOf(url: string): Promise<string[]> {
   const { protocol, hostname, port } = new URL(url);
-  if (isIP(hostname) !== 0) return [url];
+  // An IPv6 address stands in brackets.
+  if (isIP(hostname.replace(/^\[|\]$/g, "")) !== 0) return [url];
   const addresses = await lookup(hostname, { all: true, family: 4 });
   return addresses.map(({ address }) => `${protocol}//${address}:${port}`);
 }

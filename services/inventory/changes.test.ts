@@ -7,6 +7,7 @@ import {
   CommitReservationRequestSchema,
   GetStockRequestSchema,
 } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
+import { ReserveOrdersRequestSchema } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
 import { createScene, reservationRequest, type Scene, stockItem } from "./testing/scene.ts";
 
 let scene: Scene;
@@ -49,4 +50,34 @@ test("a call on damaged rows fails alone, nothing half done; its neighbours take
   const movements = await scene.sql`
     select 1 from movements where tenant_id = 'demo' and cause = ${damaged} and type = 'COMMIT'`;
   assert.equal(movements.length, 0);
+});
+
+test("a reservation that can't be expired keeps no other from it", async () => {
+  for (const sku of ["cedar", "elm"]) await stockItem(scene, sku, 100);
+  for (const sku of ["cedar", "elm"]) {
+    await scene.api.createReservation(reservationRequest({ lines: [{ sku, quantity: 1 }] }), testCall());
+  }
+  await scene.sql`update stock_levels set reserved = 0 where tenant_id = 'demo' and sku = 'cedar'`;
+  await scene.sql`update reservations set expire_time = now() - interval '1 hour' where expire_time is not null`;
+  await scene.expiry.sweep();
+  assert.equal(await reserved("elm"), 0);
+  const [left] = await scene.sql`select count(*)::int as count from reservations where expire_time < now()`;
+  assert.equal(left?.["count"], 2, "the damaged ones are still there");
+});
+
+test("an order whose rows are damaged is told so alone; the others of its call are reserved", async () => {
+  for (const sku of ["fir", "gum"]) await stockItem(scene, sku, 10);
+  await scene.sql`
+    alter table stock_levels drop constraint stock_reserved_not_above_on_hand`;
+  await scene.sql`update stock_levels set reserved = -5 where tenant_id = 'demo' and sku = 'fir'`;
+  const orders = ["fir", "gum"].map((sku) => ({ orderId: randomUUID(), lines: [{ sku, quantity: 1 }] }));
+  const { results = [] } = await scene.orders.reserveOrders(
+    create(ReserveOrdersRequestSchema, { orders }),
+    testCall(),
+  );
+  assert.deepEqual(
+    results.map(({ refusal }) => refusal?.reason),
+    ["INTERNAL_ERROR", undefined],
+  );
+  assert.equal(await reserved("gum"), 1);
 });

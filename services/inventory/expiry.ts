@@ -2,6 +2,7 @@
  * Ends what has run out of time. The row decides: whoever comes first, twice or late, it ends once and not
  * early.
  */
+import type { Logger } from "pino";
 import type { Sql } from "#libs/db";
 import type { Changes } from "./changes.ts";
 import type { ExpiryTrigger } from "./domain/calls.ts";
@@ -14,19 +15,30 @@ export type Expiry = {
   sweep(): Promise<boolean>;
 };
 
+export type ExpiryParts = { readonly sql: Sql; readonly changes: Changes; readonly log: Logger };
+
 /** Reservations that are looked up at once: a few batches. */
 const ROUND = 1_024;
 /** What is overdue by no more than this is left to the nudge, which comes at the end of its second. */
 const SWEEP_GRACE_MS = 2_000;
 
 /** Makes the expiry of a process. */
-export function createExpiry({ sql, changes }: { readonly sql: Sql; readonly changes: Changes }): Expiry {
+export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
+  // One that can't be expired (somebody's hand was at its rows) does not keep the others from it.
   async function expireAll(due: readonly DueReservation[], trigger: ExpiryTrigger): Promise<void> {
-    await Promise.all(
-      due.map(({ tenant, reservationId }) =>
-        changes.reservation(tenant, { kind: "expire", reservationId, trigger }),
-      ),
-    );
+    let failures = 0;
+    let lastError: unknown;
+    const expire = async ({ tenant, reservationId }: DueReservation) => {
+      try {
+        await changes.reservation(tenant, { kind: "expire", reservationId, trigger });
+      } catch (error) {
+        failures += 1;
+        lastError = error;
+        log.error({ tenant, reservationId, err: error }, "a reservation could not be expired");
+      }
+    };
+    await Promise.all(due.map(expire));
+    if (due.length > 0 && failures === due.length) throw lastError;
   }
 
   return {

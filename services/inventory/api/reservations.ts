@@ -1,6 +1,7 @@
 /** The calls about reservations: those made directly, and those that orders make. */
-import type { Sql } from "#libs/db";
-import { decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
+import { isOneCallsFault, type Sql } from "#libs/db";
+import { DomainError } from "#libs/reasons";
+import { type Call, decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
 import { type InventoryService, Reservation_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import type { OrderReservationService } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
 import type { Changes } from "../changes.ts";
@@ -94,10 +95,24 @@ export function createOrderReservationHandlers(
           const { state } = await changes.reservation(call.caller.tenant, orderCall(order), isAbandoned);
           return { state: reservationState(state) };
         } catch (error) {
-          return { state: Reservation_State.STATE_UNSPECIFIED, refusal: refusalMessage(error) };
+          const refusal = refusalMessage(
+            isOneCallsFault(error) ? defectOf(order.orderId, error, call) : error,
+          );
+          return { state: Reservation_State.STATE_UNSPECIFIED, refusal };
         }
       });
       return { results: await Promise.all(results) };
     },
   };
+}
+
+// What breaks down at one order's rows is told to that order alone; the others have their answers.
+function defectOf(orderId: string, error: unknown, call: Call): DomainError {
+  call.log.error({ requestId: call.requestId, orderId, err: error }, "an order could not be reserved");
+  return new DomainError(
+    "INTERNAL_ERROR",
+    `something went wrong here: tell us the request id ${call.requestId}`,
+    { metadata: { request_id: call.requestId } },
+    { cause: error },
+  );
 }

@@ -121,7 +121,7 @@ async function exercise(pool: Sql): Promise<void> {
     await api.listReservations(create(pb.ListReservationsRequestSchema, { owner }), call);
   }
   await api.verifyStock(create(pb.VerifyStockRequestSchema, { skus: ["tea"] }), call);
-  const expiry = createExpiry({ sql: pool, changes });
+  const expiry = createExpiry({ sql: pool, changes, log: testCall().log });
   await expiry.expireDue("demo");
   await expiry.sweep();
 }

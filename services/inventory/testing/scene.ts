@@ -62,7 +62,7 @@ export async function createScene(): Promise<Scene> {
       published,
       api: createInventoryHandlers({ sql, changes }),
       orders: createOrderReservationHandlers(changes),
-      expiry: createExpiry({ sql, changes }),
+      expiry: createExpiry({ sql, changes, log: testCall().log }),
     };
   }
 
