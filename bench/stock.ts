@@ -92,6 +92,19 @@ export function checkNoFailures(notes: Notes, what: string, loads: readonly Load
   notes.check(`${what}: every call succeeded`, failures.length === 0, detail);
 }
 
+/** What a caller is told who comes when there is more to do than can be done: come again. */
+export const REFUSED = "ResourceExhausted";
+/** What he is told whose deadline passed: the call may still have taken effect. */
+export const LATE = "DeadlineExceeded";
+
+/** Checks that calls of these loads were taken, refused or told that it got too late, and nothing else. */
+export function checkTakenOrRefused(notes: Notes, what: string, loads: readonly Load[]): void {
+  const outcomes = sumOutcomes(loads);
+  const others = [...outcomes].filter(([outcome]) => ![OK, REFUSED, LATE].includes(outcome));
+  const detail = [...outcomes].map(([outcome, count]) => `${count} ${outcome}`).join(", ");
+  notes.check(`${what}: taken, refused or too late, nothing else`, others.length === 0, detail);
+}
+
 /** How many units of work of these loads succeeded, those outside the measured time too. */
 export function succeeded(loads: readonly Load[]): number {
   return sumOutcomes(loads).get(OK) ?? 0;

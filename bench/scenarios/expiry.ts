@@ -7,7 +7,7 @@ import type { Ground } from "../ground.ts";
 import { layDueOrders } from "../laid.ts";
 import { runOpenLoad } from "../load.ts";
 import type { Notes } from "../report.ts";
-import { checkNoFailures, checkStock, layStock, reservedBy } from "../stock.ts";
+import { checkStock, checkTakenOrRefused, layStock, reservedBy } from "../stock.ts";
 import { checkOrders, checkPlaced } from "./orders.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
@@ -75,7 +75,7 @@ export async function measureExpiry(ground: Ground, notes: Notes): Promise<void>
     },
     [(p99[1] ?? 0) / Math.max(p99[0] ?? 0, 0.001)],
   );
-  checkNoFailures(notes, "new orders", [before, meanwhile]);
+  checkTakenOrRefused(notes, "new orders", [before, meanwhile]);
   await checkOrders(ground, notes, "EXPIRED", due, count + 1);
   await checkStock(ground, notes, "expired orders", due, 0);
   const pending = await checkPlaced(ground, notes, "new orders", fresh, [before, meanwhile]);

@@ -8,14 +8,13 @@ import { type Load, runClosedLoad, runOpenLoad, sumOutcomes } from "../load.ts";
 import { cpuTimesMs } from "../machine.ts";
 import type { Notes } from "../report.ts";
 import { loadsOf, ratesOf, runRounds } from "../rounds.ts";
-import { checkNoFailures, checkStock, layStock, reservedBy, succeeded } from "../stock.ts";
+import { checkNoFailures, checkStock, LATE, layStock, reservedBy, succeeded } from "../stock.ts";
 import { committedTransactions, outboxesEmpty } from "../traces.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
 const CALLERS = 64;
 const SETTLED: OrderShape = { settled: true };
 const PLACED: OrderShape = { settled: false };
-const LATE = "DeadlineExceeded";
 const DRAIN_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 /** Idle connections of Postgres tell what they have done after at most 10 s. */

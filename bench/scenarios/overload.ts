@@ -4,8 +4,7 @@ import { spreadOf } from "../figures/spread.ts";
 import type { Ground } from "../ground.ts";
 import { type Load, runClosedLoad, runOpenLoad, sumOutcomes } from "../load.ts";
 import type { Notes } from "../report.ts";
-import { checkNoFailures, checkStock, layStock } from "../stock.ts";
-import { OK } from "../wire/client.ts";
+import { checkNoFailures, checkStock, checkTakenOrRefused, layStock, REFUSED } from "../stock.ts";
 import { checkPlaced } from "./orders.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
@@ -13,7 +12,6 @@ const TIMES_CAPACITY = 3;
 const CAPACITY_ROUNDS = 3;
 /** Enough connections that no peer's limit of streams holds an arrival back. */
 const ARRIVALS_AT_ONCE = 1_024;
-const REFUSED = "ResourceExhausted";
 
 /**
  * Three times the orders that the system can take: it must go on taking as many, and refuse the rest at once.
@@ -53,9 +51,7 @@ export async function measureOverload(ground: Ground, notes: Notes): Promise<voi
     [percentileMs(load.failureLatencies, 99)],
   );
   checkNoFailures(notes, "before the overload", peaks);
-  const others = [...outcomes].filter(([outcome]) => outcome !== OK && outcome !== REFUSED);
-  const detail = others.map(([outcome, count]) => `${count} ${outcome}`).join(", ");
-  notes.check("overload: taken or refused, nothing else", others.length === 0, detail);
+  checkTakenOrRefused(notes, "overload", [load]);
   const pending = await checkPlaced(ground, notes, "overload", skus, [...peaks, load]);
   await checkStock(ground, notes, "overload", skus, pending);
   target.client.close();
