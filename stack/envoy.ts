@@ -29,11 +29,17 @@ export function planEnvoy(options: EnvoyOptions): ProcessPlan {
     name: "envoy",
     command: binary,
     // With hot restart it would end with the process that started it, and two of them could not share a
-    // machine.
+    // machine. The access log is read while the stack runs: by default it would be up to 10 s late.
     args: [
-      ...["-c", configPath, "--disable-hot-restart", "--concurrency", String(concurrency), "-l", "warning"],
-      // The access log is read while the stack runs: the default would be up to 10 s late.
-      ...["--file-flush-interval-msec", "1000"],
+      "-c",
+      configPath,
+      "--disable-hot-restart",
+      "--concurrency",
+      String(concurrency),
+      "-l",
+      "warning",
+      "--file-flush-interval-msec",
+      "1000",
     ],
     cwd: folder,
     env: {},

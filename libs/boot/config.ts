@@ -29,5 +29,5 @@ export function readConfig<Spec extends ConfigSpec>(
     else values[name] = value;
   }
   if (problems.length > 0) throw new Error(`the environment is not complete:\n  ${problems.join("\n  ")}`);
-  return values as Record<keyof Spec & string, string>;
+  return values;
 }

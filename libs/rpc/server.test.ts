@@ -35,7 +35,7 @@ const orderId = "0190163d-8694-739b-aea5-966c26f8ad90";
 const path = "/holdfast.order.v1.OrderService/CreateOrder";
 
 function fakeOrders(): RpcService {
-  const unused = async () => await Promise.reject<never>(new Error("a secret of the database"));
+  const unused = async () => await Promise.reject(new Error("a secret of the database"));
   return service(OrderService, {
     createOrder: async (request, call) => {
       seen.call = call;
@@ -342,14 +342,14 @@ test("1,000 clients that hang up in the middle end neither the process nor a lat
   );
   for (const type of ["application/grpc", "application/proto"]) {
     for (let round = 0; round < 5; round += 1) {
-      const before = seen.hanging;
+      const hangingBefore = seen.hanging;
       const streams = Array.from({ length: 100 }, () => {
         const stream = session.request({ ":method": "POST", ":path": path, "content-type": type });
         stream.on("error", () => {});
         stream.end(type === "application/grpc" ? body : body.subarray(5));
         return stream;
       });
-      await until(() => seen.hanging === before + 100);
+      await until(() => seen.hanging === hangingBefore + 100);
       for (const stream of streams) stream.close(constants.NGHTTP2_CANCEL);
       await until(() => seen.hanging === 0 && server.underWay() === 0);
     }

@@ -58,7 +58,8 @@ test("a reservation that can't be expired keeps no other from it", async () => {
     await scene.api.createReservation(reservationRequest({ lines: [{ sku, quantity: 1 }] }), testCall());
   }
   await scene.sql`update stock_levels set reserved = 0 where tenant_id = 'demo' and sku = 'cedar'`;
-  await scene.sql`update reservations set expire_time = now() - interval '1 hour' where expire_time is not null`;
+  await scene.sql`
+    update reservations set expire_time = now() - interval '1 hour' where expire_time is not null`;
   await scene.expiry.sweep();
   assert.equal(await reserved("elm"), 0);
   const [left] = await scene.sql`select count(*)::int as count from reservations where expire_time < now()`;

@@ -15,8 +15,9 @@ export const file_holdfast_error_v1_reason: GenFile = /*@__PURE__*/
   fileDesc("Ch5ob2xkZmFzdC9lcnJvci92MS9yZWFzb24ucHJvdG8SEWhvbGRmYXN0LmVycm9yLnYxKuEFCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEQoNSU5WQUxJRF9GSUVMRBABEhUKEVJFUVVFU1RfSURfUkVVU0VEEAISEgoOSVRFTV9OT1RfRk9VTkQQChIWChJMT0NBVElPTl9OT1RfRk9VTkQQCxITCg9PUkRFUl9OT1RfRk9VTkQQDBIZChVSRVNFUlZBVElPTl9OT1RfRk9VTkQQDRIPCgtJVEVNX0VYSVNUUxAUEhMKD0xPQ0FUSU9OX0VYSVNUUxAVEhAKDE9SREVSX0VYSVNUUxAWEhYKElJFU0VSVkFUSU9OX0VYSVNUUxAXEhYKEklOU1VGRklDSUVOVF9TVE9DSxAeEhEKDU9SREVSX1NFVFRMRUQQHxITCg9PUkRFUl9DQU5DRUxMRUQQIBIRCg1PUkRFUl9FWFBJUkVEECESEgoOT1JERVJfUkVKRUNURUQQIhIZChVSRVNFUlZBVElPTl9DT01NSVRURUQQIxIYChRSRVNFUlZBVElPTl9SRUxFQVNFRBAkEhcKE1JFU0VSVkFUSU9OX0VYUElSRUQQJRISCg5TVE9DS19SRVNFUlZFRBAmEhEKDUlURU1fQVJDSElWRUQQJxISCg5TVEFMRV9RVUFOVElUWRAoEh4KGlJFU0VSVkFUSU9OX09XTkVEX0JZX09SREVSECkSFwoTUkVGVU5EX05PVF9SRVFVSVJFRBAqEgwKCENPTkZMSUNUEDISEAoMUkFURV9MSU1JVEVEEDwSDgoKT1ZFUkxPQURFRBA9EhEKDVRPS0VOX01JU1NJTkcQRhIRCg1UT0tFTl9JTlZBTElEEEcSEQoNUk9MRV9SRVFVSVJFRBBIEhoKFkRFUEVOREVOQ1lfVU5BVkFJTEFCTEUQUBITCg9ERUFETElORV9QQVNTRUQQURISCg5DQUxMX0NBTkNFTExFRBBSEhIKDklOVEVSTkFMX0VSUk9SEFpiBnByb3RvMw");
 
 /**
- * Every error carries google.rpc.ErrorInfo{reason, domain: "holdfast", metadata}; its reason is one of these names.
- * A client branches on the reason, never on the message. New reasons may be added; none is ever removed or renamed.
+ * Every error carries google.rpc.ErrorInfo{reason, domain: "holdfast", metadata}; its reason is one of these
+ * names. A client branches on the reason, never on the message. New reasons may be added; none is ever
+ * removed or renamed.
  *
  * @generated from enum holdfast.error.v1.Reason
  */
@@ -240,7 +241,8 @@ export const Reason = {
   DEPENDENCY_UNAVAILABLE: 80,
 
   /**
-   * DEADLINE_EXCEEDED: the call's deadline passed; its outcome is unknown. Safe to repeat with the same request_id.
+   * DEADLINE_EXCEEDED: the call's deadline passed; its outcome is unknown. Safe to repeat with the same
+   * request_id.
    *
    * @generated from enum value: DEADLINE_PASSED = 81;
    */
@@ -262,8 +264,9 @@ export const Reason = {
 } as const;
 
 /**
- * Every error carries google.rpc.ErrorInfo{reason, domain: "holdfast", metadata}; its reason is one of these names.
- * A client branches on the reason, never on the message. New reasons may be added; none is ever removed or renamed.
+ * Every error carries google.rpc.ErrorInfo{reason, domain: "holdfast", metadata}; its reason is one of these
+ * names. A client branches on the reason, never on the message. New reasons may be added; none is ever
+ * removed or renamed.
  *
  * @generated from enum holdfast.error.v1.Reason
  */

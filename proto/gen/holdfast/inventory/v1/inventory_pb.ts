@@ -25,7 +25,8 @@ export const file_holdfast_inventory_v1_inventory: GenFile = /*@__PURE__*/
  */
 export type Item = Message<"holdfast.inventory.v1.Item"> & {
   /**
-   * The item's name in the tenant: a letter or digit, then up to 63 letters, digits, dots, underscores and hyphens.
+   * The item's name in the tenant: a letter or digit, then up to 63 letters, digits, dots, underscores and
+   * hyphens.
    *
    * @generated from field: string sku = 1;
    */
@@ -1990,13 +1991,14 @@ export const ExtendReservationResponseSchema: GenMessage<ExtendReservationRespon
   messageDesc(file_holdfast_inventory_v1_inventory, 50);
 
 /**
- * Keeps the stock of items and reserves it. For each (tenant, sku, location) it holds, at every moment and under any
- * load, that 0 <= reserved <= on_hand.
+ * Keeps the stock of items and reserves it. For each (tenant, sku, location) it holds, at every moment and
+ * under any load, that 0 <= reserved <= on_hand.
  *
- * Every mutation takes a `request_id` (a UUID; over JSON also the `Idempotency-Key` header). The same request under the
- * same id takes effect once and is answered again for 7 days: a reservation as it is now, an adjustment as it was.
- * Another request under a used id is refused (REQUEST_ID_REUSED). A request refused without effect is judged anew.
- * Errors of every call beside those named: INVALID_FIELD, CONFLICT, OVERLOADED, DEPENDENCY_UNAVAILABLE.
+ * Every mutation takes a `request_id` (a UUID; over JSON also the `Idempotency-Key` header). The same request
+ * under the same id takes effect once and is answered again for 7 days: a reservation as it is now, an
+ * adjustment as it was. Another request under a used id is refused (REQUEST_ID_REUSED). A request refused
+ * without effect is judged anew. Errors of every call beside those named: INVALID_FIELD, CONFLICT,
+ * OVERLOADED, DEPENDENCY_UNAVAILABLE.
  *
  * @generated from service holdfast.inventory.v1.InventoryService
  */
@@ -2032,8 +2034,8 @@ export const InventoryService: GenService<{
     output: typeof UpdateItemResponseSchema;
   },
   /**
-   * Takes an item out of sale: nothing new can be reserved or received; live reservations end as they would have.
-   * Archiving an archived item changes nothing. Errors: ITEM_NOT_FOUND.
+   * Takes an item out of sale: nothing new can be reserved or received; live reservations end as they would
+   * have. Archiving an archived item changes nothing. Errors: ITEM_NOT_FOUND.
    *
    * @generated from rpc holdfast.inventory.v1.InventoryService.ArchiveItem
    */
@@ -2073,9 +2075,10 @@ export const InventoryService: GenService<{
     output: typeof ListLocationsResponseSchema;
   },
   /**
-   * Changes on_hand of one or more (sku, location), all or none: receipts, losses, counts. Never below what is reserved.
-   * A repeated request is answered as it was the first time.
-   * Errors: ITEM_NOT_FOUND, LOCATION_NOT_FOUND, ITEM_ARCHIVED (a positive delta), STOCK_RESERVED, STALE_QUANTITY.
+   * Changes on_hand of one or more (sku, location), all or none: receipts, losses, counts. Never below what
+   * is reserved. A repeated request is answered as it was the first time.
+   * Errors: ITEM_NOT_FOUND, LOCATION_NOT_FOUND, ITEM_ARCHIVED (a positive delta), STOCK_RESERVED,
+   * STALE_QUANTITY.
    *
    * @generated from rpc holdfast.inventory.v1.InventoryService.AdjustStock
    */
@@ -2095,7 +2098,8 @@ export const InventoryService: GenService<{
     output: typeof GetStockResponseSchema;
   },
   /**
-   * Lists the stock of items by sku, ascending; of the given skus only, if any are given (unknown ones are left out).
+   * Lists the stock of items by sku, ascending; of the given skus only, if any are given (unknown ones are
+   * left out).
    *
    * @generated from rpc holdfast.inventory.v1.InventoryService.ListStock
    */
@@ -2137,8 +2141,8 @@ export const InventoryService: GenService<{
     output: typeof ListMovementsResponseSchema;
   },
   /**
-   * Recomputes the counters from the ledger and the live reservations, and tells the first row that disagrees for each
-   * (sku, location). Overwrites nothing.
+   * Recomputes the counters from the ledger and the live reservations, and tells the first row that disagrees
+   * for each (sku, location). Overwrites nothing.
    *
    * @generated from rpc holdfast.inventory.v1.InventoryService.VerifyStock
    */
@@ -2148,8 +2152,8 @@ export const InventoryService: GenService<{
     output: typeof VerifyStockResponseSchema;
   },
   /**
-   * Reserves all lines or none. Lines of the same (sku, location) are summed. A reservation made here ends by commit,
-   * release or its own expire_time.
+   * Reserves all lines or none. Lines of the same (sku, location) are summed. A reservation made here ends by
+   * commit, release or its own expire_time.
    * Errors: INSUFFICIENT_STOCK, ITEM_NOT_FOUND, ITEM_ARCHIVED, LOCATION_NOT_FOUND, RESERVATION_EXISTS.
    *
    * @generated from rpc holdfast.inventory.v1.InventoryService.CreateReservation

@@ -106,8 +106,8 @@ export const ReserveOrdersResponseSchema: GenMessage<ReserveOrdersResponse> = /*
  */
 export type ReserveOrderResult = Message<"holdfast.inventory.v1.ReserveOrderResult"> & {
   /**
-   * The state of the reservation: ACTIVE when it was made or is still live, RELEASED when a release came first.
-   * Unspecified if it was refused.
+   * The state of the reservation: ACTIVE when it was made or is still live, RELEASED when a release came
+   * first. Unspecified if it was refused.
    *
    * @generated from field: holdfast.inventory.v1.Reservation.State state = 1;
    */
@@ -226,9 +226,9 @@ export const ReservationShortageSchema: GenMessage<ReservationShortage> = /*@__P
  */
 export const OrderReservationService: GenService<{
   /**
-   * Reserves for each order by itself, in the order given; one that fails does not touch the others. The reservation has
-   * no time limit and is idempotent by its id: a repeated call returns the reservation as it is now.
-   * The call fails as a whole only if it is malformed or cannot be carried out at all.
+   * Reserves for each order by itself, in the order given; one that fails does not touch the others. The
+   * reservation has no time limit and is idempotent by its id: a repeated call returns the reservation as it
+   * is now. The call fails as a whole only if it is malformed or cannot be carried out at all.
    *
    * @generated from rpc holdfast.inventory.v1.OrderReservationService.ReserveOrders
    */

@@ -157,8 +157,8 @@ export const OrderExpiredSchema: GenMessage<OrderExpired> = /*@__PURE__*/
   messageDesc(file_holdfast_order_v1_events, 3);
 
 /**
- * An order was given up while its stock was being reserved, for the first time or again. Inventory releases whatever it
- * holds under the reservation's id, or will.
+ * An order was given up while its stock was being reserved, for the first time or again. Inventory releases
+ * whatever it holds under the reservation's id, or will.
  *
  * @generated from message holdfast.order.v1.OrderAbandoned
  */
@@ -193,8 +193,8 @@ export const OrderAbandonedSchema: GenMessage<OrderAbandoned> = /*@__PURE__*/
   messageDesc(file_holdfast_order_v1_events, 4);
 
 /**
- * A payment came after the order EXPIRED and could not settle it: it is to be given back. Told once an order, and once
- * more if another payment comes after the first was given back.
+ * A payment came after the order EXPIRED and could not settle it: it is to be given back. Told once an order,
+ * and once more if another payment comes after the first was given back.
  *
  * @generated from message holdfast.order.v1.OrderRefundRequired
  */
@@ -214,8 +214,8 @@ export type OrderRefundRequired = Message<"holdfast.order.v1.OrderRefundRequired
   paymentReference: string;
 
   /**
-   * Why: `LATE_POLICY` (the caller wanted no other try), `PAID_BEFORE` (an earlier payment was given back), `ABANDONED`
-   * (Inventory did not answer in time), or Inventory's reason, such as INSUFFICIENT_STOCK.
+   * Why: `LATE_POLICY` (the caller wanted no other try), `PAID_BEFORE` (an earlier payment was given back),
+   * `ABANDONED` (Inventory did not answer in time), or Inventory's reason, such as INSUFFICIENT_STOCK.
    *
    * @generated from field: string cause = 3;
    */

@@ -159,8 +159,8 @@ export const OrderSchema: GenMessage<Order> = /*@__PURE__*/
   messageDesc(file_holdfast_order_v1_order, 0);
 
 /**
- * The life of an order: RESERVING, then PENDING or REJECTED; PENDING, then SETTLED, CANCELLED or EXPIRED; EXPIRED, then
- * SETTLED if a late payment finds the stock again.
+ * The life of an order: RESERVING, then PENDING or REJECTED; PENDING, then SETTLED, CANCELLED or EXPIRED;
+ * EXPIRED, then SETTLED if a late payment finds the stock again.
  *
  * @generated from enum holdfast.order.v1.Order.State
  */
@@ -214,8 +214,8 @@ export const Order_State = {
 } as const;
 
 /**
- * The life of an order: RESERVING, then PENDING or REJECTED; PENDING, then SETTLED, CANCELLED or EXPIRED; EXPIRED, then
- * SETTLED if a late payment finds the stock again.
+ * The life of an order: RESERVING, then PENDING or REJECTED; PENDING, then SETTLED, CANCELLED or EXPIRED;
+ * EXPIRED, then SETTLED if a late payment finds the stock again.
  *
  * @generated from enum holdfast.order.v1.Order.State
  */
@@ -936,19 +936,20 @@ export const ListOrderHistoryResponseSchema: GenMessage<ListOrderHistoryResponse
 /**
  * Takes orders, reserves their stock, and ends each of them once: settled, cancelled, expired or rejected.
  *
- * Every mutation takes a `request_id` (a UUID; over JSON also the `Idempotency-Key` header). The same request under the
- * same id takes effect once and is answered again for 7 days with the order as it is now (or, for an order that was
- * rejected, with the same error). Another request under a used id is refused (REQUEST_ID_REUSED). A request refused
- * without effect is judged anew.
+ * Every mutation takes a `request_id` (a UUID; over JSON also the `Idempotency-Key` header). The same request
+ * under the same id takes effect once and is answered again for 7 days with the order as it is now (or, for
+ * an order that was rejected, with the same error). Another request under a used id is refused
+ * (REQUEST_ID_REUSED). A request refused without effect is judged anew.
  * Errors of every call beside those named: INVALID_FIELD, CONFLICT, OVERLOADED, DEPENDENCY_UNAVAILABLE.
  *
  * @generated from service holdfast.order.v1.OrderService
  */
 export const OrderService: GenService<{
   /**
-   * Places an order: reserves all its lines or none, and keeps them until the order ends. An order refused for its stock
-   * stays, REJECTED, with the shortages.
-   * Errors: INSUFFICIENT_STOCK, ITEM_NOT_FOUND, ITEM_ARCHIVED, LOCATION_NOT_FOUND, ORDER_EXISTS, ORDER_REJECTED.
+   * Places an order: reserves all its lines or none, and keeps them until the order ends. An order refused
+   * for its stock stays, REJECTED, with the shortages.
+   * Errors: INSUFFICIENT_STOCK, ITEM_NOT_FOUND, ITEM_ARCHIVED, LOCATION_NOT_FOUND, ORDER_EXISTS,
+   * ORDER_REJECTED.
    *
    * @generated from rpc holdfast.order.v1.OrderService.CreateOrder
    */
@@ -978,12 +979,13 @@ export const OrderService: GenService<{
     output: typeof ListOrdersResponseSchema;
   },
   /**
-   * Records the payment of a PENDING order and makes its reservation final. A payment that comes after the order EXPIRED
-   * is dealt with by `late_policy`: the stock is reserved again and the order is SETTLED, marked `late`; or the order
-   * records the payment with `refund_required`, and the answer is ORDER_EXPIRED with `refund_required` in its metadata.
-   * Errors: ORDER_NOT_FOUND, ORDER_SETTLED, ORDER_CANCELLED, ORDER_EXPIRED, ORDER_REJECTED, CONFLICT (still RESERVING, or
-   * another late payment is being dealt with), DEPENDENCY_UNAVAILABLE (a late payment whose stock Inventory does not
-   * answer for: the same request goes on with it; after 30 s a refund is required).
+   * Records the payment of a PENDING order and makes its reservation final. A payment that comes after the
+   * order EXPIRED is dealt with by `late_policy`: the stock is reserved again and the order is SETTLED,
+   * marked `late`; or the order records the payment with `refund_required`, and the answer is ORDER_EXPIRED
+   * with `refund_required` in its metadata. Errors: ORDER_NOT_FOUND, ORDER_SETTLED, ORDER_CANCELLED,
+   * ORDER_EXPIRED, ORDER_REJECTED, CONFLICT (still RESERVING, or another late payment is being dealt with),
+   * DEPENDENCY_UNAVAILABLE (a late payment whose stock Inventory does not answer for: the same request goes
+   * on with it; after 30 s a refund is required).
    *
    * @generated from rpc holdfast.order.v1.OrderService.SettleOrder
    */
@@ -994,7 +996,8 @@ export const OrderService: GenService<{
   },
   /**
    * Withdraws a PENDING order and gives its stock back.
-   * Errors: ORDER_NOT_FOUND, ORDER_SETTLED, ORDER_CANCELLED, ORDER_EXPIRED, ORDER_REJECTED, CONFLICT (still RESERVING).
+   * Errors: ORDER_NOT_FOUND, ORDER_SETTLED, ORDER_CANCELLED, ORDER_EXPIRED, ORDER_REJECTED, CONFLICT (still
+   * RESERVING).
    *
    * @generated from rpc holdfast.order.v1.OrderService.CancelOrder
    */
@@ -1005,7 +1008,8 @@ export const OrderService: GenService<{
   },
   /**
    * Moves the expire_time of a PENDING order to `ttl` from now, if that is later than it was.
-   * Errors: ORDER_NOT_FOUND, ORDER_SETTLED, ORDER_CANCELLED, ORDER_EXPIRED, ORDER_REJECTED, CONFLICT (still RESERVING).
+   * Errors: ORDER_NOT_FOUND, ORDER_SETTLED, ORDER_CANCELLED, ORDER_EXPIRED, ORDER_REJECTED, CONFLICT (still
+   * RESERVING).
    *
    * @generated from rpc holdfast.order.v1.OrderService.ExtendOrder
    */
@@ -1015,8 +1019,8 @@ export const OrderService: GenService<{
     output: typeof ExtendOrderResponseSchema;
   },
   /**
-   * Records how the refund of an EXPIRED order's payment was made. An order whose refund is resolved the same way already
-   * is answered as it is. Errors: ORDER_NOT_FOUND, REFUND_NOT_REQUIRED.
+   * Records how the refund of an EXPIRED order's payment was made. An order whose refund is resolved the same
+   * way already is answered as it is. Errors: ORDER_NOT_FOUND, REFUND_NOT_REQUIRED.
    *
    * @generated from rpc holdfast.order.v1.OrderService.ResolveRefund
    */
