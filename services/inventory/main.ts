@@ -74,7 +74,7 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
   const checkOutbox = createOutboxReadiness({ sql, broker });
   const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
   const changes = createChanges({ sql, publish: relay.publish, metrics });
-  const expiry = createExpiry({ sql, changes });
+  const expiry = createExpiry({ sql, changes, log });
 
   const timers = startTimers({ sql, expiry, sweeper: rest.expirySweeper, log });
   const orders = consumeOrders({ sql, broker, changes, log, metrics: eventMetrics });
