@@ -150,7 +150,7 @@ test("an order past its time reads EXPIRED and can't be settled, though nothing 
   assert((await historyOf(system, toSettle.orderId)).includes("PENDING > EXPIRED by touch"));
 });
 
-test("a late payment settles the order if the stock is still there, and is to be refunded if not", async () => {
+test("a late payment settles an order whose stock is there, and is to be refunded otherwise", async () => {
   const sku = await receive(system, 2, "late");
   const soldSku = await receive(system, 2, "sold-meanwhile");
   const [kept, sold] = [await placeOrder(system, sku, 2, 1), await placeOrder(system, soldSku, 2, 1)];
