@@ -28,6 +28,7 @@ import {
   stateOf,
   type TestSystem,
   until,
+  untilCounters,
 } from "./testing.ts";
 
 const TIMES = 10;
@@ -83,7 +84,8 @@ async function newOrderId(): Promise<string> {
 
 /** An order whose payment came too late, and is to be given back. */
 async function newRefundId(): Promise<string> {
-  const { orderId } = await placeOrder(system, await newSku(), 2, 1);
+  const sku = await newSku();
+  const { orderId } = await placeOrder(system, sku, 2, 1);
   const { REFUSE: latePolicy } = SettleOrderRequest_LatePolicy;
   await until(
     "the order is expired",
@@ -92,6 +94,7 @@ async function newRefundId(): Promise<string> {
   );
   const { reason } = await failureOf(system.orders.settleOrder({ orderId, latePolicy }));
   assert.equal(reason, "ORDER_EXPIRED");
+  await untilCounters(system, sku, { onHand: 100, reserved: 0 });
   return orderId;
 }
 

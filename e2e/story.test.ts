@@ -194,6 +194,9 @@ test("JSON is as the README shows it, and Idempotency-Key makes a request repeat
     note: "",
     paymentReference: "",
     cancelReason: "",
+    late: false,
+    refundRequired: false,
+    refundResolution: "",
   });
   const again = await Promise.all([post(), post(), post()]);
   for (const answer of again) assert.equal(answer.get("orderId"), orderId);
