@@ -9,6 +9,7 @@ import {
   containerPorts,
   databases,
   GATEWAY_PORT,
+  NODE_FLAGS,
   postgresSettings,
   rabbitmqSettings,
   SERVICES,
@@ -141,6 +142,10 @@ describe("settings", () => {
       if (name.endsWith("_PASSWORD") || name === "HOLDFAST_REVISION") continue;
       assert.equal(documented.get(name), standard, name);
     }
+  });
+
+  test("of Node are the same as wherever else the project runs a service", () => {
+    assert.match(readText("deploy/run-service"), new RegExp(`exec node ${NODE_FLAGS.join(" ")} "services/`));
   });
 
   test("of Postgres are the same as wherever else the project runs it", () => {
