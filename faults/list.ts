@@ -16,6 +16,7 @@ import {
   killedGateway,
   killedInstance,
   rollingRestart,
+  skewedClocks,
   stoppedPostgres,
   wipedBroker,
 } from "./process-faults.ts";
@@ -47,6 +48,7 @@ export const faults: readonly Fault[] = [
   inventoryLatency,
   brokerLatency,
   wipedBroker,
+  skewedClocks,
   absentBroker(TEN_MINUTES_MS),
 ];
 

@@ -8,7 +8,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { faults, scenarios } from "./list.ts";
 import { type Row, reportOf, rowOfError, rowOfFault, rowOfScenario } from "./report.ts";
-import { type System, startFaultSystem } from "./system.ts";
+import { type System, type SystemOptions, startFaultSystem } from "./system.ts";
 import { brokenPromises, runTrial } from "./trial.ts";
 
 const { FAULTS: words = "", FAULT_SEED, FAULT_SHARE: share = "1" } = process.env;
@@ -17,16 +17,33 @@ const chosen = words.toLowerCase().split(/\s+/).filter(Boolean);
 const isChosen = ({ name }: { name: string }) =>
   chosen.length === 0 || chosen.some((word) => name.toLowerCase().includes(word));
 const amountOf = (long: number) => Math.max(1, Math.round(long * Number(share)));
+const START_TRIES = 3;
 const startedAt = performance.now();
 
 function log(line: string): void {
   console.log(`${((performance.now() - startedAt) / 1_000).toFixed(0).padStart(5)} s  ${line}`);
 }
 
+// A free port may be taken by somebody else before its server listens on it.
+async function startPatiently(options?: SystemOptions): Promise<System> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await startFaultSystem(options);
+    } catch (error) {
+      if (tries === START_TRIES) throw error;
+      log(`the system did not start and is started again: ${String(error).split("\n")[0]}`);
+    }
+  }
+}
+
 // Each on a system of its own, so that one does not inherit what another has done.
-async function onOwnSystem(name: string, work: (system: System) => Promise<Row>): Promise<Row> {
+async function onOwnSystem(
+  name: string,
+  work: (system: System) => Promise<Row>,
+  options?: SystemOptions,
+): Promise<Row> {
   log(`${name}: starting a system`);
-  const system = await startFaultSystem();
+  const system = await startPatiently(options);
   stopping.add(system);
   try {
     const row = await work(system);
@@ -59,10 +76,14 @@ function note(row: Row): void {
 }
 for (const fault of faults.filter(isChosen)) {
   note(
-    await onOwnSystem(fault.name, async (system) => {
-      const outcome = await runTrial(system, fault, amountOf(fault.times.long), seed);
-      return rowOfFault(outcome, brokenPromises(outcome, fault));
-    }),
+    await onOwnSystem(
+      fault.name,
+      async (system) => {
+        const outcome = await runTrial(system, fault, amountOf(fault.times.long), seed);
+        return rowOfFault(outcome, brokenPromises(outcome, fault));
+      },
+      fault.system,
+    ),
   );
 }
 for (const { name, amounts, run } of scenarios.filter(isChosen)) {

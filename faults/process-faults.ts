@@ -103,6 +103,33 @@ export const wipedBroker: Fault = {
   },
 };
 
+const SKEW_MS = 600_000;
+
+/** Instances whose clocks are ten minutes ahead and ten minutes back: only the database's decides. */
+export const skewedClocks: Fault = {
+  name: "clocks ten minutes ahead and back",
+  times: { short: 1, long: 5 },
+  mayFail: false,
+  system: {
+    change: (instance) => ({
+      NODE_OPTIONS: `--import=${join(import.meta.dirname, "clock.fixture.ts")}`,
+      CLOCK_SKEW_MS: String(instance.endsWith("-1") ? SKEW_MS : -SKEW_MS),
+    }),
+  },
+  inject: async ({ system, load, show }) => {
+    const expired = (await countEnded(system)).get("EXPIRED") ?? 0;
+    await load.more(60);
+    show("orders expired meanwhile", ((await countEnded(system)).get("EXPIRED") ?? 0) > expired);
+    const behind = timeOfLastLine(system.logOf("order-1")) - timeOfLastLine(system.logOf("order-2"));
+    show(`the clocks are apart, by ${behind} ms`, behind > SKEW_MS);
+  },
+};
+
+function timeOfLastLine(log: string): number {
+  const [, time = ""] = /"time":"([^"]+)"[^\n]*\n$/.exec(log) ?? [];
+  return Date.parse(time);
+}
+
 async function killAndWait(
   system: System,
   name: string,

@@ -2,7 +2,7 @@ import type { Finding } from "../ops/audit/finding.ts";
 import { audit } from "../ops/audit/system.ts";
 import { type Load, startLoad } from "./load.ts";
 import { type Chance, chanceFrom } from "./random.ts";
-import { receiveItems, type System } from "./system.ts";
+import { receiveItems, type System, type SystemOptions } from "./system.ts";
 import { verify } from "./verify.ts";
 
 /** Something that is done to a system while it works. */
@@ -14,6 +14,8 @@ export type Fault = {
   readonly mayFail: boolean;
   /** Orders that are dealt with between two of them. */
   readonly ordersBetween?: number;
+  /** What the system is started with. */
+  readonly system?: SystemOptions;
   /** Does it, shows that it happened (or throws), and resolves once the system is whole again. */
   readonly inject: (trial: Trial) => Promise<void>;
 };
