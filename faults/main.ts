@@ -69,9 +69,9 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 log(`FAULT_SEED=${seed}`);
 const rows: Row[] = [];
 const folder = join(import.meta.dirname, "..", ".dev");
-mkdirSync(folder, { recursive: true });
 function note(row: Row): void {
   rows.push(row);
+  mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "faults.md"), `FAULT_SEED=${seed}, share ${share}\n\n${reportOf(rows)}\n`);
 }
 for (const fault of faults.filter(isChosen)) {
