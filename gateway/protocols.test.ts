@@ -155,6 +155,9 @@ describe("each protocol", () => {
         note: "",
         paymentReference: "",
         cancelReason: "",
+        late: false,
+        refundRequired: false,
+        refundResolution: "",
       },
     });
     assert.deepEqual((await getJson("/v1/orders")).body, { orders: [], nextPageToken: "" });
