@@ -61,7 +61,6 @@ export const inventoryBlackHole = blackHole("inventory", "Order and Inventory", 
 export const postgresBlackHole = blackHole("postgres", "the services and Postgres", { short: 1, long: 10 });
 export const brokerBlackHole = blackHole("rabbitmq", "the services and RabbitMQ", { short: 1, long: 10 });
 export const inventoryHalfOpen = halfOpen("inventory", "Order and Inventory");
-export const postgresHalfOpen = halfOpen("postgres", "the services and Postgres");
 export const brokerHalfOpen = halfOpen("rabbitmq", "the services and RabbitMQ");
 export const inventoryLatency = latency("inventory", "Order and Inventory", 300);
 export const brokerLatency = latency("rabbitmq", "the services and RabbitMQ", 500);
