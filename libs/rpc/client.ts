@@ -1,7 +1,14 @@
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
-import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
+import {
+  type Client,
+  Code,
+  ConnectError,
+  createClient,
+  createContextKey,
+  type Transport,
+} from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 
 export type RpcClientOptions<Service extends DescService> = {
@@ -11,6 +18,12 @@ export type RpcClientOptions<Service extends DescService> = {
   /** The longest wait for an answer; a call's own timeout may be shorter. */
   readonly timeoutMs: number;
 };
+
+/**
+ * How many instances a call was given to, in its context values: after more than one, an earlier one may
+ * still be at work at it.
+ */
+export const instancesTried = createContextKey(0);
 
 /** How long the addresses behind a name are trusted. */
 const ADDRESSES_KEPT_MS = 5_000;
@@ -71,10 +84,11 @@ function createBalancedTransport(urls: readonly string[], defaultTimeoutMs: numb
       for (let tried = 1; ; tried += 1) {
         const url = candidates[(turn + tried) % candidates.length];
         if (url === undefined) throw new ConnectError("no instance is known", Code.Unavailable);
+        const [, signal, , , , contextValues] = call;
+        contextValues?.set(instancesTried, tried);
         try {
           return await transportOf(url).unary(...call);
         } catch (error) {
-          const [, signal] = call;
           if (tried >= candidates.length || !isConnectionFailure(error, signal)) throw error;
         }
       }

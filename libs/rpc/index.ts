@@ -1,5 +1,5 @@
 export { type Call, type Caller, type Handlers, type RpcMethod, type RpcService, service } from "./call.ts";
-export { createRpcClient, type RpcClientOptions } from "./client.ts";
+export { createRpcClient, instancesTried, type RpcClientOptions } from "./client.ts";
 export { createGuard, type Guard, type GuardOptions, type GuardState } from "./guard.ts";
 export { decodePageToken, encodePageToken, pageSizeOf } from "./page.ts";
 export { type RpcServer, type RpcServerOptions, type StopOptions, startRpcServer } from "./server.ts";

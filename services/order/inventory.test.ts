@@ -82,7 +82,7 @@ describe("Inventory", () => {
       assert.deepEqual(await reserve([order, order, order]), [
         { state: "RESERVED" },
         { state: "RELEASED" },
-        { state: "REFUSED", refusal },
+        { state: "REFUSED", refusal, repeated: false },
       ]);
       assert.match(await registry.metrics(), /inventory_call_seconds_count\{outcome="OK"\} 1/);
     });

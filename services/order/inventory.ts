@@ -1,9 +1,9 @@
 /** What this service needs of Inventory: the stock of many orders in one call. */
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { DomainError } from "#libs/reasons";
-import { createGuard, createRpcClient, type GuardState } from "#libs/rpc";
+import { createGuard, createRpcClient, type GuardState, instancesTried } from "#libs/rpc";
 import { Reservation_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import {
   type OrderReservationSchema,
@@ -74,26 +74,39 @@ export function connectInventory({ urls, log, metrics }: InventoryParts): Invent
     onState: (state) => metrics.setInventoryCircuit(state),
   });
 
-  async function reserveOnce(orders: readonly OrderToReserve[]): Promise<readonly Reserved[]> {
+  async function reserveOnce(
+    orders: readonly OrderToReserve[],
+    isRepetition: boolean,
+  ): Promise<readonly Reserved[]> {
     const startedAt = performance.now();
     const timeoutMs = timeoutOf(orders, startedAt);
+    const contextValues = createContextValues();
     try {
-      const { results } = await client.reserveOrders({ orders: orders.map(toProto) }, { timeoutMs });
+      const request = { orders: orders.map(toProto) };
+      const { results } = await client.reserveOrders(request, { timeoutMs, contextValues });
       metrics.observeInventoryCall("OK", performance.now() - startedAt);
       if (results.length !== orders.length) {
         throw new Error(`Inventory answered ${results.length} of ${orders.length} orders`);
       }
-      return results.map(fromProto);
+      const repeated = isRepetition || contextValues.get(instancesTried) > 1;
+      return results.map((result) => fromProto(result, repeated));
     } catch (error) {
       if (!(error instanceof ConnectError)) throw error;
       metrics.observeInventoryCall(Code[error.code], performance.now() - startedAt);
       const isInAHurry = error.code === Code.DeadlineExceeded && timeoutMs < OUTAGE_MS;
-      throw isInAHurry ? outOfTime(error) : failureOf(error);
+      const repeated = isRepetition || contextValues.get(instancesTried) > 1;
+      throw isInAHurry ? outOfTime(error) : failureOf(error, repeated);
     }
   }
 
   return {
-    reserveOrders: (_tenant, orders) => guard.run(() => reserveOnce(orders)),
+    reserveOrders: (_tenant, orders) => {
+      let tries = 0;
+      return guard.run(() => {
+        tries += 1;
+        return reserveOnce(orders, tries > 1);
+      });
+    },
     circuit: () => guard.state(),
   };
 }
@@ -129,8 +142,8 @@ function toProto({
   };
 }
 
-function fromProto({ state, refusal }: ReserveOrderResult): Reserved {
-  if (refusal) return { state: "REFUSED", refusal: fromProtoRefusal(refusal) };
+function fromProto({ state, refusal }: ReserveOrderResult, repeated: boolean): Reserved {
+  if (refusal) return { state: "REFUSED", refusal: fromProtoRefusal(refusal), repeated };
   // COMMITTED means that the order is settled already, by another call: its own row says so.
   if (state === Reservation_State.ACTIVE || state === Reservation_State.COMMITTED)
     return { state: "RESERVED" };
@@ -149,8 +162,9 @@ function fromProtoRefusal(refusal: ReserveOrderRefusal): Refusal {
   return { reason, message, metadata, shortages, field };
 }
 
-function failureOf(error: ConnectError): DomainError {
-  if (error.code === Code.ResourceExhausted) {
+function failureOf(error: ConnectError, repeated: boolean): DomainError {
+  // After an earlier try, which may still be at work, nobody can say that nothing was reserved.
+  if (error.code === Code.ResourceExhausted && !repeated) {
     return new DomainError(
       "OVERLOADED",
       "Inventory has more to do than it can: come back in a moment",

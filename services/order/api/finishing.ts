@@ -141,6 +141,9 @@ function refusalOf({ order: { orderId }, verdict }: FinishingCall) {
 function changeOf({ order, verdict }: FinishingCall, left: Left | Gone | undefined): Change | undefined {
   if (left === undefined || left === "taken back") return undefined;
   if (left.expireTime !== undefined) return confirm(order, left.time, left.expireTime);
-  if (verdict.kind === "reject") return reject(order, left.time, verdict.rejection);
+  if (verdict.kind === "reject") {
+    // A call that works at the order beside this one may have its stock.
+    return reject(order, left.time, verdict.rejection, verdict.releases || left.attempts > 1);
+  }
   return abandon(order, left.time, "api");
 }

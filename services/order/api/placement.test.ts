@@ -214,4 +214,34 @@ describe("two instances that work at one order", () => {
     assert.equal(await stateOf(orderId), Order_State.REJECTED);
     assert.deepEqual(await eventsIn(scene.sql), ["OrderAbandoned"]);
   });
+
+  it("release what comes under its id when one was refused for its stock", async () => {
+    const { orderId, reasons } = await race(async (index) => {
+      if (index === 1) return refusal({});
+      const isRejected = async () =>
+        (await scene.sql`select 1 from orders where state = 'REJECTED'`).length > 0;
+      await eventually(isRejected, "the order is rejected");
+      return { state: "RESERVED" };
+    });
+    assert.deepEqual(reasons, new Set(["INSUFFICIENT_STOCK"]));
+    assert.equal(await stateOf(orderId), Order_State.REJECTED);
+    assert.deepEqual(await eventsIn(scene.sql), ["OrderAbandoned", "OrderRejected"]);
+  });
+});
+
+describe("an order that Inventory refused at a second try, while the first may still be at work", () => {
+  it("is rejected for its stock, and whatever comes under its id is released", async () => {
+    scene.inventory.answer = () => ({ ...refusal({}), repeated: true });
+    const orderId = randomUUID();
+    await rejectsWith("INSUFFICIENT_STOCK", placeAt(scene, "", orderId));
+    assert.equal(await stateOf(orderId), Order_State.REJECTED);
+    assert.deepEqual(await eventsIn(scene.sql), ["OrderAbandoned", "OrderRejected"]);
+  });
+
+  it("stays for a repetition or the recovery when it would be taken back", async () => {
+    scene.inventory.answer = () => ({ ...refusal({ reason: "ITEM_NOT_FOUND" }), repeated: true });
+    const orderId = randomUUID();
+    await rejectsWith("DEPENDENCY_UNAVAILABLE", placeAt(scene, "", orderId));
+    assert.equal(await stateOf(orderId), Order_State.RESERVING);
+  });
 });

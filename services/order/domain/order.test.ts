@@ -42,12 +42,12 @@ const orders: Record<State, Order> = {
   SETTLED: settle(pending, 2_000, "pay").order,
   CANCELLED: cancel(pending, 2_000, "why").order,
   EXPIRED: expire(pending, DUE_AT, "nudge").order,
-  REJECTED: reject(reserving, 2_000, rejection).order,
+  REJECTED: reject(reserving, 2_000, rejection, false).order,
 };
 
 const transitions: Record<string, (order: Order, now: number) => Change> = {
   confirm: (order, now) => confirm(order, now, now + 5_000),
-  reject: (order, now) => reject(order, now, rejection),
+  reject: (order, now) => reject(order, now, rejection, false),
   abandon: (order, now) => abandon(order, now, "recovery"),
   settle: (order, now) => settle(order, now, "pay"),
   cancel: (order, now) => cancel(order, now, "why"),

@@ -172,12 +172,17 @@ export function confirm(order: Order, now: number, expireTime: number): Change {
   return { ...change, events: [{ type: "OrderPlaced", order: change.order }] };
 }
 
-/** RESERVING to REJECTED: its stock is not there. */
-export function reject(order: Order, now: number, rejection: Rejection): Change {
+/**
+ * RESERVING to REJECTED: its stock is not there. With `releases` it may yet be reserved, by another try at
+ * the same order, so whatever comes under its id is released too.
+ */
+export function reject(order: Order, now: number, rejection: Rejection, releases: boolean): Change {
   requireReserving(order);
   const change = changed(order, "REJECTED", now, "api", rejection.reason, { endTime: now, rejection });
   const { orderId } = order;
-  return { ...change, events: [{ type: "OrderRejected", orderId, rejection, time: now }] };
+  const events: OrderEvent[] = [{ type: "OrderRejected", orderId, rejection, time: now }];
+  if (releases) events.push({ type: "OrderAbandoned", orderId, time: now });
+  return { ...change, events };
 }
 
 /**

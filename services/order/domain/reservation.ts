@@ -16,14 +16,24 @@ export type Refusal = {
 export type Reserved =
   | { readonly state: "RESERVED" }
   | { readonly state: "RELEASED" }
-  | { readonly state: "REFUSED"; readonly refusal: Refusal };
+  | {
+      readonly state: "REFUSED";
+      readonly refusal: Refusal;
+      /** Whether Inventory was asked more than once: an earlier try may still be at work, and succeed. */
+      readonly repeated?: boolean;
+    };
 
 /** What is to become of a RESERVING order. */
 export type Verdict =
   /** It has its stock. */
   | { readonly kind: "confirm" }
   /** It stays, without stock. */
-  | { readonly kind: "reject"; readonly rejection: Rejection }
+  | {
+      readonly kind: "reject";
+      readonly rejection: Rejection;
+      /** Whether stock may be reserved all the same, so that it has to be released by the order's id. */
+      readonly releases: boolean;
+    }
   /** Its reservation was released before it was made: it had been given up. */
   | { readonly kind: "abandon" }
   /** It was asked for wrongly or at a bad moment, and nothing of it stays. */
@@ -40,29 +50,44 @@ export function verdictOf(orderId: string, reserved: Reserved): Verdict {
     case "RELEASED":
       return { kind: "abandon" };
     case "REFUSED":
-      return verdictOfRefusal(orderId, reserved.refusal);
+      return verdictOfRefusal(orderId, reserved.refusal, reserved.repeated ?? false);
     default:
       return unreachable(reserved);
   }
 }
 
-function verdictOfRefusal(orderId: string, refusal: Refusal): Verdict {
+function verdictOfRefusal(orderId: string, refusal: Refusal, repeated: boolean): Verdict {
   const { reason, message, metadata, shortages } = refusal;
   const fields = refusal.field === "" ? [] : [{ field: refusal.field, description: message }];
   switch (reason) {
     case "INSUFFICIENT_STOCK":
-      return { kind: "reject", rejection: shortageOf(orderId, shortages) };
+      return { kind: "reject", rejection: shortageOf(orderId, shortages), releases: repeated };
     case "ITEM_ARCHIVED":
-      return { kind: "reject", rejection: { reason, message, metadata, fields, shortages } };
+      return {
+        kind: "reject",
+        rejection: { reason, message, metadata, fields, shortages },
+        releases: repeated,
+      };
     case "RESERVATION_EXISTS":
       return { kind: "takeBack", error: orderIdTaken(orderId) };
     default: {
       const known = isReason(reason) ? reason : "INTERNAL_ERROR";
       const error = new DomainError(known, message, { metadata, fields, shortages });
       if (isUndecided(error)) throw error;
+      // An order that is gone could not give back what an earlier try may yet reserve: it stays.
+      if (repeated) throw undecided(error);
       return { kind: "takeBack", error };
     }
   }
+}
+
+function undecided(cause: DomainError): DomainError {
+  return new DomainError(
+    "DEPENDENCY_UNAVAILABLE",
+    "Inventory did not answer at first: send the same request, with the same request_id, again in a moment",
+    { metadata: { dependency: "inventory" } },
+    { cause },
+  );
 }
 
 /**

@@ -78,7 +78,12 @@ export async function countAttempt(tx: Tx, tenant: string, orderIds: readonly st
 }
 
 /** An order that left RESERVING in a statement. */
-export type Left = { readonly time: number; readonly expireTime: number | undefined };
+export type Left = {
+  readonly time: number;
+  readonly expireTime: number | undefined;
+  /** The calls that worked at it. */
+  readonly attempts: number;
+};
 
 /**
  * RESERVING to PENDING for the ttl of each, with its row of history; returns those that were still RESERVING.
@@ -89,7 +94,7 @@ export async function confirmOrders(
   confirmations: readonly { readonly orderId: string; readonly ttlMs: number }[],
 ): Promise<Map<string, Left>> {
   if (confirmations.length === 0) return new Map();
-  const rows = await tx<{ order_id: string; update_time: Date; expire_time: Date }[]>`
+  const rows = await tx<{ order_id: string; update_time: Date; expire_time: Date; attempts: number }[]>`
     with placed as (
       update orders
       set
@@ -104,7 +109,7 @@ export async function confirmOrders(
       where orders.tenant_id = ${tenant}
         and orders.order_id = reserved.order_id
         and orders.state is not distinct from 'RESERVING'
-      returning orders.order_id, version, update_time, expire_time
+      returning orders.order_id, version, update_time, expire_time, attempts
     ),
     history as (
       insert into order_history
@@ -112,12 +117,12 @@ export async function confirmOrders(
       select ${tenant}, order_id, version, 'RESERVING', 'PENDING', update_time, 'api', ''
       from placed
     )
-    select order_id, update_time, expire_time
+    select order_id, update_time, expire_time, attempts
     from placed`;
   return new Map(
     rows.map((row) => [
       row.order_id,
-      { time: row.update_time.getTime(), expireTime: row.expire_time.getTime() },
+      { time: row.update_time.getTime(), expireTime: row.expire_time.getTime(), attempts: row.attempts },
     ]),
   );
 }
@@ -129,7 +134,7 @@ export async function rejectOrders(
   refusals: readonly { readonly orderId: string; readonly rejection: Rejection }[],
 ): Promise<Map<string, Left>> {
   if (refusals.length === 0) return new Map();
-  const rows = await tx<{ order_id: string; update_time: Date }[]>`
+  const rows = await tx<{ order_id: string; update_time: Date; attempts: number }[]>`
     with rejected as (
       update orders
       set
@@ -145,7 +150,7 @@ export async function rejectOrders(
       where orders.tenant_id = ${tenant}
         and orders.order_id = refused.order_id
         and orders.state is not distinct from 'RESERVING'
-      returning orders.order_id, version, update_time, orders.rejection ->> 'reason' as reason
+      returning orders.order_id, version, update_time, attempts, orders.rejection ->> 'reason' as reason
     ),
     history as (
       insert into order_history
@@ -153,10 +158,13 @@ export async function rejectOrders(
       select ${tenant}, order_id, version, 'RESERVING', 'REJECTED', update_time, 'api', reason
       from rejected
     )
-    select order_id, update_time
+    select order_id, update_time, attempts
     from rejected`;
   return new Map(
-    rows.map((row) => [row.order_id, { time: row.update_time.getTime(), expireTime: undefined }]),
+    rows.map(({ order_id, update_time, attempts }) => [
+      order_id,
+      { time: update_time.getTime(), expireTime: undefined, attempts },
+    ]),
   );
 }
 
