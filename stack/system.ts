@@ -17,7 +17,7 @@ export const INSTANCES_MAX = 9;
  * How Node runs a service. Its young generation grows to three times this size before anything is thrown
  * away, and by default that is over 100 MB of a process that needs 100 MB.
  */
-export const NODE_FLAGS = ["--max-semi-space-size=8"] as const;
+export const NODE_FLAGS = ["--max-semi-space-size=16"] as const;
 
 export const databases: Readonly<Record<ServiceName, string>> = {
   order: "holdfast_order",
