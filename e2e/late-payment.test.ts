@@ -51,7 +51,7 @@ test("an order that is paid late has its stock again, and the counters and the l
   await assertConsistent(system, [sku]);
 });
 
-test("an order that is paid late when its stock is gone is refunded: listed, resolved, listed no more", async () => {
+test("an order that is paid late when its stock is gone is refunded and no longer listed", async () => {
   const sku = await receive(system, 2, "gone");
   const orderId = await expiredOrder(sku, 2);
   const winner = await placeOrder(system, sku, 2);
