@@ -67,6 +67,10 @@ bench: $(STAMP) ## Measure it, on durable data: under 8 minutes; SCENARIO=hot,or
 bench-check: $(STAMP) ## Measure it briefly; fails where a ratio is missed by more than a quarter
 	@$(NODE) bench/main.ts --quick
 
+.PHONY: plans
+plans: $(STAMP) ## Show that every hot statement uses its index, with 1,000,000 rows a table
+	@$(NODE) stack/test.ts -- $(NODE) bench/plans.ts
+
 .PHONY: test
 test: check ## Check, then run all tests on real parts
 	@$(NODE) stack/test.ts -- $(NODE) --test --test-concurrency=2 $(TESTS)

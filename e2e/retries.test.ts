@@ -232,7 +232,10 @@ test("an order that was refused is refused in the same words, and writes nothing
     const calls = PROTOCOLS.map((protocol) => failureOf(system.over[protocol].orders.createOrder(request)));
     failures.push(...(await Promise.all(calls)));
   });
-  assert.deepEqual(added, {
+  // Where two instances worked at the order, its id is released too: a tombstone, which takes no stock.
+  const { "inventory.reservations": tombstones = 0, ...rest } = added;
+  assert(tombstones <= 1);
+  assert.deepEqual(rest, {
     "order.order_history": 2,
     "order.order_lines": 1,
     "order.orders": 1,
