@@ -1,3 +1,4 @@
+import postgres from "postgres";
 import type { Sql } from "#libs/db";
 
 /** The tables that grow for ever: one partition a month (UTC), `movements_2026_11`. */
@@ -66,8 +67,8 @@ function monthAt(year: number, month: number): Date {
 }
 
 async function attach(sql: Sql, { table, name, from, to }: Partition): Promise<void> {
+  await makeTable(sql, table, name);
   try {
-    await sql`create table if not exists ${sql(name)} (like ${sql(table)} including all)`;
     // Bounds of a partition can't be parameters.
     await sql.unsafe(`
       alter table ${table}
@@ -76,5 +77,16 @@ async function attach(sql: Sql, { table, name, from, to }: Partition): Promise<v
   } catch (error) {
     const attached = await listPartitions(sql);
     if (!attached.some((partition) => partition.name === name)) throw error;
+  }
+}
+
+/** Two who make the same table at once: `if not exists` does not see the other's before it is committed. */
+const madeMeanwhile = new Set(["23505", "42P07"]);
+
+async function makeTable(sql: Sql, table: Partition["table"], name: string): Promise<void> {
+  try {
+    await sql`create table if not exists ${sql(name)} (like ${sql(table)} including all)`;
+  } catch (error) {
+    if (!(error instanceof postgres.PostgresError && madeMeanwhile.has(error.code))) throw error;
   }
 }
