@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import pino from "pino";
+import type { Loop } from "#libs/boot";
 import { databaseNow, inTransaction } from "#libs/db";
 import {
   type Broker,
@@ -13,7 +14,6 @@ import {
   createConsumer,
   createOutboxRelay,
   insertOutbox,
-  type Loop,
   nudgeToOutbox,
   type OutboxMessage,
   type OutboxRelay,

@@ -1,6 +1,7 @@
 import { type ChannelModel, type ConfirmChannel, connect, type RecoveringChannelModel } from "amqplib";
 import type { Logger } from "pino";
-import { endsWithin, type Loop } from "./loop.ts";
+import type { Loop } from "#libs/boot";
+import { endsWithin } from "./loop.ts";
 
 export type BrokerOptions = {
   readonly url: string;

@@ -1,6 +1,7 @@
 import type { ConfirmChannel } from "amqplib";
+import type { Loop } from "#libs/boot";
 import type { Broker, Link } from "./broker.ts";
-import { endsWithin, type Loop, pauseUnlessStopped } from "./loop.ts";
+import { endsWithin, pauseUnlessStopped } from "./loop.ts";
 
 export type ChannelOptions = {
   readonly broker: Broker;

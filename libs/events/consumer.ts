@@ -1,10 +1,10 @@
 import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
 import type { ConsumeMessage } from "amqplib";
 import type { Logger } from "pino";
+import type { Loop } from "#libs/boot";
 import type { Broker } from "./broker.ts";
 import { consumeDeliveries, type Verdict } from "./deliveries.ts";
 import { ImpossibleMessage } from "./impossible.ts";
-import type { Loop } from "./loop.ts";
 import type { MessageMeta } from "./message.ts";
 import type { EventMetrics } from "./metrics.ts";
 

@@ -1,12 +1,13 @@
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import type { Logger } from "pino";
+import type { Loop } from "#libs/boot";
 import { isUnavailable, uuidv7 } from "#libs/db";
 import { DomainError } from "#libs/reasons";
 import type { Broker } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
 import { ImpossibleMessage } from "./impossible.ts";
 import { outageRung, type Rung, retryRungFor } from "./ladder.ts";
-import { endsWithin, type Loop, pauseUnlessStopped } from "./loop.ts";
+import { endsWithin, pauseUnlessStopped } from "./loop.ts";
 import { deadHeaders, header, type MessageMeta, metaOf, ownHeadersOf } from "./message.ts";
 import type { EventMetrics } from "./metrics.ts";
 import { createPublisher, type Outgoing } from "./publisher.ts";

@@ -7,7 +7,6 @@ export {
   openDeadLetters,
 } from "./dead-letters.ts";
 export { ImpossibleMessage } from "./impossible.ts";
-export type { Loop } from "./loop.ts";
 export {
   type EventOptions,
   type MessageMeta,

@@ -1,12 +1,3 @@
-/** Something that runs from the moment it is made until it is stopped. */
-export type Loop = {
-  /**
-   * Finishes what is under way, within the loop's drain limit, and resolves. A second call waits for the
-   * first.
-   */
-  stop(): Promise<void>;
-};
-
 /** Waits for `ms` or until the signal is aborted, whichever comes first; it never rejects. */
 export function pauseUnlessStopped(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -1,12 +1,12 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import type { ConsumeMessage } from "amqplib";
 import type { Logger } from "pino";
+import type { Loop } from "#libs/boot";
 import type { Broker } from "./broker.ts";
 import { DRAIN_TIMEOUT_MS, PREFETCH, requireTenant } from "./consumer.ts";
 import { consumeDeliveries, type Verdict } from "./deliveries.ts";
 import { ImpossibleMessage } from "./impossible.ts";
 import { rungFor } from "./ladder.ts";
-import type { Loop } from "./loop.ts";
 import { header, headerOf, type MessageMeta } from "./message.ts";
 import type { EventMetrics } from "./metrics.ts";
 import { wayOf } from "./topology.ts";

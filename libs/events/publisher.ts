@@ -1,7 +1,7 @@
 import type { ConfirmChannel, Options } from "amqplib";
+import type { Loop } from "#libs/boot";
 import type { Broker } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
-import type { Loop } from "./loop.ts";
 import { declareSharedTopology, EVENTS_EXCHANGE } from "./topology.ts";
 
 /** A message on its way to an exchange. */

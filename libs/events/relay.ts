@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
+import type { Loop } from "#libs/boot";
 import type { Sql } from "#libs/db";
 import type { Broker } from "./broker.ts";
-import { endsWithin, type Loop, pauseUnlessStopped } from "./loop.ts";
+import { endsWithin, pauseUnlessStopped } from "./loop.ts";
 import { header, type OutboxMessage } from "./message.ts";
 import type { EventMetrics } from "./metrics.ts";
 import {

@@ -7,6 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { create, createRegistry, toBinary } from "@bufbuild/protobuf";
 import { connect } from "amqplib";
 import { pino } from "pino";
+import type { Loop } from "#libs/boot";
 import { uuidv7 } from "#libs/db";
 import {
   type Broker,
@@ -14,7 +15,6 @@ import {
   createConsumer,
   type DeadLetters,
   ImpossibleMessage,
-  type Loop,
   on,
   openDeadLetters,
 } from "#libs/events";

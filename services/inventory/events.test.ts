@@ -3,15 +3,9 @@ import { randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { pino } from "pino";
+import type { Loop } from "#libs/boot";
 import { inTransaction } from "#libs/db";
-import {
-  connectBroker,
-  createEventMetrics,
-  createOutboxRelay,
-  insertOutbox,
-  type Loop,
-  toOutbox,
-} from "#libs/events";
+import { connectBroker, createEventMetrics, createOutboxRelay, insertOutbox, toOutbox } from "#libs/events";
 import { createTestBroker, type TestBroker, testCall } from "#libs/testing";
 import * as pb from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { ReserveOrdersRequestSchema } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";

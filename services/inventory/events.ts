@@ -1,5 +1,6 @@
 /** What events start: the outcome of an order ends its reservation; a nudge says that a second is over. */
 import type { Logger } from "pino";
+import type { Loop } from "#libs/boot";
 import { databaseNow, type Sql } from "#libs/db";
 import {
   type Broker,
@@ -7,7 +8,6 @@ import {
   createConsumer,
   type EventMetrics,
   ImpossibleMessage,
-  type Loop,
   type MessageMeta,
   on,
 } from "#libs/events";

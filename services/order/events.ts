@@ -1,7 +1,8 @@
 /** What events start: of the others' none; of its own, the nudges that say a second has come. */
 import type { Logger } from "pino";
+import type { Loop } from "#libs/boot";
 import { databaseNow, type Sql } from "#libs/db";
-import { type Broker, consumeNudges, type EventMetrics, type Loop } from "#libs/events";
+import { type Broker, consumeNudges, type EventMetrics } from "#libs/events";
 import { OrdersFellDueSchema } from "#proto/holdfast/order/v1/events_pb.ts";
 import { NUDGES_QUEUE } from "./convert.ts";
 import type { Expiry } from "./expiry.ts";

@@ -4,11 +4,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { connect, type Options } from "amqplib";
 import pino from "pino";
+import type { Loop } from "#libs/boot";
 import { inTransaction, type Sql } from "#libs/db";
 import { createTestBroker, createTestDatabase } from "#libs/testing";
 import { OrderSettledSchema } from "#proto/holdfast/order/v1/events_pb.ts";
 import { type Broker, connectBroker } from "../broker.ts";
-import type { Loop } from "../loop.ts";
 import { type OutboxMessage, toOutbox } from "../message.ts";
 import { insertOutbox } from "../outbox.ts";
 
