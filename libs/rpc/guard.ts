@@ -70,14 +70,17 @@ export function createGuard({ dependency, log, isOutage, onState }: GuardOptions
     const startedAt = performance.now();
     retriesSaved = Math.min(retriesSaved + RETRY_SHARE, RETRIES_SAVED_MAX);
     try {
-      return await breaker.execute(call);
+      return await attempt(call);
     } catch (error) {
-      if (error instanceof BrokenCircuitError) throw unavailable(error);
       const inTime = performance.now() - startedAt < RETRY_WITHIN_MS;
       if (!isOutage(error) || !inTime || retriesSaved < 1 || guardedState() !== "closed") throw error;
     }
     retriesSaved -= 1;
     await pause(RETRY_PAUSE_MS * (0.5 + Math.random() / 2));
+    return await attempt(call);
+  }
+
+  async function attempt<Result>(call: () => Promise<Result>): Promise<Result> {
     try {
       return await breaker.execute(call);
     } catch (error) {
