@@ -1,38 +1,19 @@
-import { type ConfigSpec, readConfig } from "#libs/boot";
+import {
+  type ConfigSpec,
+  readConfig,
+  type ServiceConfig,
+  serviceConfigOf,
+  serviceConfigSpec,
+} from "#libs/boot";
 import { limits } from "./domain/limits.ts";
-
-const address = /^[\w.-]+:\d{1,5}$|^\[[0-9a-f:]+\]:\d{1,5}$/i;
-const onOrOff = /^(on|off)$/;
 
 /** Every variable that the service reads; there are no others. */
 export const configSpec = {
-  INSTANCE: { about: "the name of this instance, for logs and connections", default: "order-1" },
-  RPC_ADDRESS: {
-    about: "host:port to serve gRPC, gRPC-Web and Connect on, over cleartext HTTP/2",
-    default: "127.0.0.1:8081",
-    pattern: address,
-  },
-  OPS_ADDRESS: {
-    about: "host:port to serve /livez, /readyz and /metrics on, over HTTP/1.1",
-    default: "127.0.0.1:8082",
-    pattern: address,
-  },
-  DATABASE_URL: {
-    about: "where the service's own database is: postgres://user:password@host:port/holdfast_order",
-    pattern: /^postgres(ql)?:\/\//,
-  },
-  AMQP_URL: { about: "where RabbitMQ is: amqp://user:password@host:port", pattern: /^amqps?:\/\// },
+  ...serviceConfigSpec({ name: "order", rpcPort: 8081, opsPort: 8082, expires: "orders" }),
   INVENTORY_URL: {
     about: "the RPC addresses of Inventory's instances: http://host:port, several with commas between",
     pattern: /^https?:\/\/[^,\s]+(,https?:\/\/[^,\s]+)*$/,
   },
-  LOG_LEVEL: {
-    about: "the least serious level that is logged: trace, debug, info, warn, error, fatal, silent",
-    default: "info",
-    pattern: /^(trace|debug|info|warn|error|fatal|silent)$/,
-  },
-  EXPIRY_NUDGES: { about: "on or off: expire orders when the broker says", default: "on", pattern: onOrOff },
-  EXPIRY_SWEEPER: { about: "on or off: expire orders that are overdue", default: "on", pattern: onOrOff },
   RECOVERY_AFTER_MS: {
     about: "milliseconds after which an order whose reservation nobody answered is given up",
     default: String(limits.recoveryAfterMs),
@@ -40,16 +21,8 @@ export const configSpec = {
   },
 } satisfies ConfigSpec;
 
-export type OrderConfig = {
-  readonly instance: string;
-  readonly rpcAddress: string;
-  readonly opsAddress: string;
-  readonly databaseUrl: string;
-  readonly amqpUrl: string;
+export type OrderConfig = ServiceConfig & {
   readonly inventoryUrls: readonly string[];
-  readonly logLevel: string;
-  readonly expiryNudges: boolean;
-  readonly expirySweeper: boolean;
   readonly recoveryAfterMs: number;
 };
 
@@ -57,15 +30,8 @@ export type OrderConfig = {
 export function readOrderConfig(environment: Readonly<Record<string, string | undefined>>): OrderConfig {
   const values = readConfig(configSpec, environment);
   return {
-    instance: values.INSTANCE,
-    rpcAddress: values.RPC_ADDRESS,
-    opsAddress: values.OPS_ADDRESS,
-    databaseUrl: values.DATABASE_URL,
-    amqpUrl: values.AMQP_URL,
+    ...serviceConfigOf(values),
     inventoryUrls: values.INVENTORY_URL.split(","),
-    logLevel: values.LOG_LEVEL,
-    expiryNudges: values.EXPIRY_NUDGES === "on",
-    expirySweeper: values.EXPIRY_SWEEPER === "on",
     recoveryAfterMs: Number(values.RECOVERY_AFTER_MS),
   };
 }
