@@ -1,5 +1,6 @@
 /** Races and repetitions that need more than a fault under load. Each throws if a promise is broken. */
 import { randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { audit } from "../ops/audit/system.ts";
 import { OUTCOMES_QUEUE } from "../ops/queues.ts";
 import { callPatiently, createTally, type Ending, type Tally } from "./calls.ts";
@@ -222,6 +223,7 @@ async function expectClean(system: System): Promise<void> {
 }
 
 function expect(what: string, actual: unknown, expected: unknown): void {
+  if (isDeepStrictEqual(actual, expected)) return;
   const [is, should] = [JSON.stringify(actual), JSON.stringify(expected)];
-  if (is !== should) throw new Error(`${what}: it is ${is.slice(0, 2_000)} and should be ${should}`);
+  throw new Error(`${what}: it is ${is.slice(0, 2_000)} and should be ${should}`);
 }
