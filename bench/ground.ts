@@ -14,6 +14,7 @@ import { ensureOwnedDatabase } from "../stack/postgres.ts";
 import type { ProcessPlan } from "../stack/process.ts";
 import { type Stack, startSystem } from "../stack/stack.ts";
 import type { Supervisor } from "../stack/supervisor.ts";
+import { NODE_FLAGS } from "../stack/system.ts";
 import type { Target } from "./calls.ts";
 import { openHttp1Client } from "./wire/http1.ts";
 import { openHttp2Client } from "./wire/http2.ts";
@@ -27,7 +28,7 @@ export type Pace = {
   readonly sliceMs: number;
 };
 
-export type ServerKind = "transactions" | "unbatched" | "pipeline" | "connect-node";
+export type ServerKind = "transactions" | "gathering" | "unbatched" | "pipeline" | "connect-node";
 
 export type Ground = {
   readonly stack: Stack;
@@ -147,7 +148,7 @@ async function startServer(supervisor: Supervisor, kind: ServerKind, databaseUrl
   const plan: ProcessPlan = {
     name: kind,
     command: process.execPath,
-    args: [join(import.meta.dirname, "serve.ts"), kind],
+    args: [...NODE_FLAGS, join(import.meta.dirname, "serve.ts"), kind],
     cwd: join(import.meta.dirname, ".."),
     env: { NODE_ENV: "production", RPC_ADDRESS: `127.0.0.1:${port}`, DATABASE_URL: databaseUrl },
     stopSignal: "SIGTERM",

@@ -1,9 +1,9 @@
 /** The servers that the services are measured against: `node bench/serve.ts KIND`. */
 import { createLogger } from "#libs/boot";
 import { serveConnectNode } from "./servers/connect-node.ts";
+import { serveGathering, serveUnbatched } from "./servers/inventory.ts";
 import { servePipeline } from "./servers/pipeline.ts";
 import { serveTransactions } from "./servers/transactions.ts";
-import { serveUnbatched } from "./servers/unbatched.ts";
 
 const kind = process.argv[2];
 const address = process.env["RPC_ADDRESS"] ?? "";
@@ -14,6 +14,9 @@ const log = createLogger({ instance: kind ?? "", level: "info" });
 switch (kind) {
   case "transactions":
     await serveTransactions(address, databaseUrl, log);
+    break;
+  case "gathering":
+    await serveGathering(address, databaseUrl, log);
     break;
   case "unbatched":
     await serveUnbatched(address, databaseUrl, log);

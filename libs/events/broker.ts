@@ -1,6 +1,8 @@
+import { Socket } from "node:net";
 import { type ChannelModel, type ConfirmChannel, connect, type RecoveringChannelModel } from "amqplib";
 import type { Logger } from "pino";
 import type { Loop } from "#libs/boot";
+import { gatherWrites } from "./gather-writes.ts";
 import { endsWithin } from "./loop.ts";
 
 export type BrokerOptions = {
@@ -151,15 +153,18 @@ async function open(url: string, name: string): Promise<RecoveringChannelModel> 
       initialDelay: FIRST_RECONNECT_PAUSE_MS,
       maxDelay: LONGEST_RECONNECT_PAUSE_MS,
       waitForConnect: false,
-      setup: tolerateEarlyErrors,
+      setup: prepareConnection,
     },
   });
 }
 
-// Between the handshake and the recovery's own listeners an error of the connection would have none. Channels
-// are not made here but by each part (see keepChannel): a set-up that fails makes the recovery wait for the
-// broker's goodbye, which a broker that has just died never says.
-function tolerateEarlyErrors(connection: ChannelModel): Promise<void> {
-  connection.on("error", () => {});
+// Each time before the connection is used. Between the handshake and the recovery's own listeners an error of
+// the connection would have none. Channels are not made here but by each part (see keepChannel): a set-up
+// that fails makes the recovery wait for the broker's goodbye, which a broker that has just died never says.
+function prepareConnection(model: ChannelModel): Promise<void> {
+  model.on("error", () => {});
+  // The driver writes each message by itself, and its types don't show where to.
+  const socket: unknown = Reflect.get(model.connection, "stream");
+  if (socket instanceof Socket) gatherWrites(socket);
   return Promise.resolve();
 }

@@ -22,6 +22,11 @@ export type PipelineOptions = {
 
 /** Carries one call through all that is the same for every method and every way in. */
 export type Pipeline = {
+  /**
+   * The answer to a call that would not be let in now, for a way in that can give it before it reads the
+   * request; undefined if the call may go on to `run`.
+   */
+  refuse(method: RpcMethod, incoming: Incoming): Answer | undefined;
   /** Judges the request, runs its handler and answers. Never rejects. */
   run(method: RpcMethod, incoming: Incoming, parse: () => Message): Promise<Answer>;
   /** Calls under way. */
@@ -45,11 +50,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const requestId = requestIdOf(incoming);
     const rpc = method.path.slice(1);
     const gate = gateOf(method);
-    if (!gate.enter()) {
-      // Counted, but not logged line by line: there are very many, and they say nothing of their calls.
-      observe?.(rpc, shedFailure.reason, performance.now() - startedAt);
-      return { ok: false, failure: shedFailure, requestId };
-    }
+    if (!gate.enter()) return shed(rpc, requestId);
     underWay += 1;
     const call = new OpenCall(rpc, requestId, options.callerOf(incoming.header), log, incoming);
     let answer: Answer;
@@ -73,7 +74,17 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     return answer;
   }
 
-  return { run, underWay: () => underWay };
+  function refuse(method: RpcMethod, incoming: Incoming): Answer | undefined {
+    return gateOf(method).isOpen() ? undefined : shed(method.path.slice(1), requestIdOf(incoming));
+  }
+
+  // Counted, but not logged line by line: there are very many, and they say nothing of their calls.
+  function shed(rpc: string, requestId: string): Answer {
+    observe?.(rpc, shedFailure.reason, 0);
+    return { ok: false, failure: shedFailure, requestId };
+  }
+
+  return { refuse, run, underWay: () => underWay };
 }
 
 function isOurs(failure: Failure): boolean {

@@ -54,6 +54,9 @@ test("a call that is not let in is answered at once, before its request is read"
     orderId: "0189d8b0-0000-7000-8000-00000000000a",
   };
   const under = Array.from({ length: 4_096 }, () => pipeline.run(stuck, incoming, () => message));
+  assert.equal(pipeline.refuse(idle, incoming), undefined);
+  const early = pipeline.refuse(stuck, incoming);
+  assert.ok(early && !early.ok && early.failure === shedFailure);
   const answer = await pipeline.run(stuck, incoming, () => assert.fail("the request was read"));
   assert.ok(!answer.ok);
   assert.equal(answer.failure, shedFailure);

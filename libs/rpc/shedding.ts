@@ -3,6 +3,8 @@ import { type Failure, failureOf } from "./failure.ts";
 
 /** Lets the calls of one method in, or not. */
 export type Gate = {
+  /** Whether one more call would be let in. */
+  isOpen(): boolean;
   /** Whether one more call is let in; if so, `leave` is owed. */
   enter(): boolean;
   /** Told how long the call was under way. */
@@ -19,10 +21,11 @@ export type GateLimits = {
 };
 
 /**
- * As many as wait for their batch. A quarter of them are several batches, which fill the database; the
- * default deadline is 5 s, and whoever is let in should be answered well within it.
+ * As many as wait for their batch. A quarter of them are several batches, which fill the database and are
+ * enough for a crowd that comes at once. When they take longer than a person notices, more of them would make
+ * nothing faster: they only fill the memory, and those that are let in wait for longer.
  */
-const STANDARD: GateLimits = { calls: 4_096, callsAlways: 1_024, slowMs: 1_500 };
+const STANDARD: GateLimits = { calls: 4_096, callsAlways: 1_024, slowMs: 300 };
 /** By then a part of those that wait is answered. */
 const RETRY_AFTER_MS = 250;
 
@@ -54,9 +57,11 @@ export function createGates(limits: GateLimits = STANDARD): (method: RpcMethod) 
 function createGate({ calls, callsAlways, slowMs }: GateLimits): Gate {
   let underWay = 0;
   let lastTookMs = 0;
+  const isOpen = () => underWay < calls && (underWay < callsAlways || lastTookMs <= slowMs);
   return {
+    isOpen,
     enter: () => {
-      if (underWay >= calls || (underWay >= callsAlways && lastTookMs > slowMs)) return false;
+      if (!isOpen()) return false;
       underWay += 1;
       return true;
     },

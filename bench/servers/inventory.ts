@@ -1,13 +1,27 @@
+/**
+ * Inventory without its timers, consumers and relay, so that two ways of carrying out calls can be compared
+ * with nothing else between them.
+ */
 import type { Logger } from "pino";
+import { Registry } from "prom-client";
+import type { Sql } from "#libs/db";
 import { startRpcServer } from "#libs/rpc";
 import { createInventoryServices } from "../../services/inventory/api.ts";
-import type { Changes } from "../../services/inventory/changes.ts";
+import { type Changes, createChanges } from "../../services/inventory/changes.ts";
 import type { StockCall, StockResult } from "../../services/inventory/domain/calls.ts";
+import { createStockMetrics } from "../../services/inventory/metrics.ts";
 import { changeStock } from "../../services/inventory/store/change.ts";
 import { connectStore } from "../../services/inventory/store/connect.ts";
 import { createKnownNudges } from "../../services/inventory/store/nudges.ts";
 
-/** Serves Inventory as it is, but each call is carried out at once and by itself instead of with others. */
+/** Serves Inventory's calls as it does: gathered while the batch before them is under way. */
+export async function serveGathering(address: string, databaseUrl: string, log: Logger): Promise<void> {
+  const sql = connectStore(databaseUrl, "gathering");
+  const metrics = createStockMetrics(new Registry());
+  await serve(address, sql, log, createChanges({ sql, publish: () => {}, metrics }));
+}
+
+/** Serves the same calls, but each is carried out at once and by itself. */
 export async function serveUnbatched(address: string, databaseUrl: string, log: Logger): Promise<void> {
   const sql = connectStore(databaseUrl, "unbatched");
   // What is written to the outbox the real instance sends.
@@ -20,7 +34,7 @@ export async function serveUnbatched(address: string, databaseUrl: string, log: 
     return outcome.value;
   }
 
-  const changes: Changes = {
+  await serve(address, sql, log, {
     reservation: async (tenant, call) => {
       const result = await carryOut(tenant, call);
       if (result.kind !== "reservation") throw new Error("answered with an adjustment");
@@ -32,6 +46,9 @@ export async function serveUnbatched(address: string, databaseUrl: string, log: 
       return result.movements;
     },
     stop: async () => {},
-  };
+  });
+}
+
+async function serve(address: string, sql: Sql, log: Logger, changes: Changes): Promise<void> {
   await startRpcServer({ address, services: createInventoryServices({ sql, changes }), reflected: [], log });
 }
