@@ -9,6 +9,7 @@ import {
   inventoryHalfOpen,
   inventoryLatency,
   postgresBlackHole,
+  postgresHalfOpen,
 } from "./network-faults.ts";
 import {
   absentBroker,
@@ -43,6 +44,7 @@ export const faults: readonly Fault[] = [
   killedGateway,
   postgresBlackHole,
   brokerBlackHole,
+  postgresHalfOpen,
   inventoryHalfOpen,
   brokerHalfOpen,
   inventoryLatency,

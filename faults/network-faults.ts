@@ -60,6 +60,7 @@ function latency(target: Target, name: string, ms: number): Fault {
 export const inventoryBlackHole = blackHole("inventory", "Order and Inventory", { short: 3, long: 50 });
 export const postgresBlackHole = blackHole("postgres", "the services and Postgres", { short: 1, long: 10 });
 export const brokerBlackHole = blackHole("rabbitmq", "the services and RabbitMQ", { short: 1, long: 10 });
+export const postgresHalfOpen = halfOpen("postgres", "the services and Postgres");
 export const inventoryHalfOpen = halfOpen("inventory", "Order and Inventory");
 export const brokerHalfOpen = halfOpen("rabbitmq", "the services and RabbitMQ");
 export const inventoryLatency = latency("inventory", "Order and Inventory", 300);

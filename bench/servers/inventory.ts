@@ -50,5 +50,6 @@ export async function serveUnbatched(address: string, databaseUrl: string, log: 
 }
 
 async function serve(address: string, sql: Sql, log: Logger, changes: Changes): Promise<void> {
-  await startRpcServer({ address, services: createInventoryServices({ sql, changes }), reflected: [], log });
+  const services = createInventoryServices({ sql, ledgerSql: sql, changes });
+  await startRpcServer({ address, services, reflected: [], log });
 }

@@ -1,4 +1,5 @@
 import { Socket } from "node:net";
+import type { Watch } from "./silence.ts";
 
 /** Where the driver wants to connect; it keeps lists, and ours have one entry. */
 export type Target = {
@@ -10,6 +11,8 @@ export type Target = {
 
 /** The code in a start-up message: version 3.0 of the protocol. */
 const PROTOCOL_VERSION = 0x0003_0000;
+/** Instead of it in a request for encryption and in one to cancel a statement: neither is answered so. */
+const OTHER_REQUESTS: ReadonlySet<number> = new Set([80_877_103, 80_877_102]);
 const HEADER_BYTES = 8;
 
 /**
@@ -35,31 +38,44 @@ export const longStartUp = { options: " ".repeat(SENT_AT_ONCE_BYTES) };
  *   for sending is never set again. So the start-up message is long, which needs no timer, and what stands
  * before it
  *   is cut off.
+ *
+ * It has no limit for an answer either. So `watch` listens, and a connection that it gives up is closed,
+ * which rejects what waits on it. (Encryption takes the socket over: then only TCP's own limits are left.)
  */
-export function openSocket({ host: [host = ""], port: [port = 0], path }: Target): Socket {
+export function openSocket({ host: [host = ""], port: [port = 0], path }: Target, watch: Watch): Socket {
   const socket = new Socket();
   let hasConnected = false;
   let hasStarted = false;
+  const listener = watch.listen(() => socket.destroy());
   socket.once("connect", () => {
     hasConnected = true;
   });
 
   const emit = socket.emit.bind(socket);
   socket.emit = (event: string | symbol, ...args: unknown[]): boolean => {
+    if (event === "data" && args[0] instanceof Uint8Array) listener.received(args[0]);
+    if (event === "close") listener.stop();
     if (event === "error" && hasConnected) return true;
     // "Without an error": then the driver rejects all that waits for an answer.
     return event === "close" && hasConnected ? emit(event, false) : emit(event, ...args);
   };
 
+  socket.setNoDelay(true);
+  if (path) socket.connect(path);
+  else socket.connect({ host, port });
+  // Only now: `connect` puts the socket's own `write` back.
   const { write } = socket;
   socket.write = (data: string | Uint8Array, ...rest: unknown[]): boolean => {
     const isFirst = !hasStarted;
     hasStarted = true;
     const whole = isFirst && data instanceof Uint8Array ? fromStartUp(Buffer.from(data)) : data;
+    if (whole instanceof Uint8Array) {
+      if (!isFirst) listener.sent(whole);
+      else if (!OTHER_REQUESTS.has(Buffer.from(whole).readInt32BE(4))) listener.started();
+    }
     return Boolean(Reflect.apply(write, socket, [whole, ...rest]));
   };
-  socket.setNoDelay(true);
-  return path ? socket.connect(path) : socket.connect({ host, port });
+  return socket;
 }
 
 /** Cuts off what stands before a start-up message. */

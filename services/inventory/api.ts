@@ -8,16 +8,22 @@ import { createOrderReservationHandlers, createReservationHandlers } from "./api
 import { createStockHandlers } from "./api/stock.ts";
 import type { Changes } from "./changes.ts";
 
-export type InventoryServiceParts = { readonly sql: Sql; readonly changes: Changes };
+export type InventoryServiceParts = {
+  readonly sql: Sql;
+  /** For what reads whole ledgers. */
+  readonly ledgerSql: Sql;
+  readonly changes: Changes;
+};
 
 /** The handlers of InventoryService, one for each of its methods. */
 export function createInventoryHandlers({
   sql,
+  ledgerSql,
   changes,
 }: InventoryServiceParts): Handlers<(typeof InventoryService)["method"]> {
   return {
     ...createCatalogueHandlers(sql),
-    ...createStockHandlers(sql, changes),
+    ...createStockHandlers(sql, ledgerSql, changes),
     ...createReservationHandlers(sql, changes),
   };
 }

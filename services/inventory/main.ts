@@ -16,7 +16,7 @@ import { consumeOrders, consumeReservationNudges } from "./events.ts";
 import { createExpiry } from "./expiry.ts";
 import { createStockMetrics } from "./metrics.ts";
 import { archive } from "./store/archive.ts";
-import { connectStore } from "./store/connect.ts";
+import { connectStore, UPKEEP_TIMEOUT_MS, VERIFICATION_TIMEOUT_MS } from "./store/connect.ts";
 import { ensurePartitions } from "./store/partitions.ts";
 import { pingStore } from "./store/ping.ts";
 import { startTimers } from "./timers.ts";
@@ -51,7 +51,7 @@ async function withStore(
   { databaseUrl, instance }: InventoryConfig,
   work: (sql: Sql) => Promise<void>,
 ): Promise<void> {
-  const sql = connectStore(databaseUrl, `${instance} ${command}`);
+  const sql = connectStore(databaseUrl, `${instance} ${command}`, UPKEEP_TIMEOUT_MS);
   try {
     await work(sql);
   } finally {
@@ -65,6 +65,7 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
   const eventMetrics = createEventMetrics(registry);
 
   const sql = connectStore(databaseUrl, instance);
+  const ledgerSql = connectStore(databaseUrl, `${instance} verify`, VERIFICATION_TIMEOUT_MS);
   const pending = await pendingMigrations(sql, MIGRATIONS);
   if (pending.length > 0) {
     throw new Error(`the database lacks ${pending.join(", ")}: run main.ts migrate first`);
@@ -83,7 +84,7 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
     : undefined;
   const rpc = await startRpcServer({
     address: rest.rpcAddress,
-    services: createInventoryServices({ sql, changes }),
+    services: createInventoryServices({ sql, ledgerSql, changes }),
     reflected: [OrderService, InventoryService],
     log,
     observe: observeCall,
@@ -109,7 +110,7 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
       await changes.stop();
       await relay.stop();
       await broker.stop();
-      await sql.end({ timeout: 1 });
+      await Promise.all([sql.end({ timeout: 1 }), ledgerSql.end({ timeout: 1 })]);
       await ops.stop();
     },
   };

@@ -20,7 +20,7 @@ import { consumeOrderNudges } from "./events.ts";
 import { createExpiry } from "./expiry.ts";
 import { connectInventory } from "./inventory.ts";
 import { createOrderMetrics } from "./metrics.ts";
-import { connectStore } from "./store/connect.ts";
+import { connectStore, UPKEEP_TIMEOUT_MS } from "./store/connect.ts";
 import { pingStore } from "./store/ping.ts";
 import { startTimers } from "./timers.ts";
 
@@ -36,7 +36,7 @@ if (process.argv[2] === "migrate") await migrateDatabase(config);
 else await runProcess(log, () => start(config));
 
 async function migrateDatabase({ databaseUrl, instance }: OrderConfig): Promise<void> {
-  const sql = connectStore(databaseUrl, `${instance} migrate`);
+  const sql = connectStore(databaseUrl, `${instance} migrate`, UPKEEP_TIMEOUT_MS);
   try {
     log.info({ applied: await migrate(sql, MIGRATIONS) }, "the database is up to date");
   } finally {

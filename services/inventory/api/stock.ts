@@ -20,7 +20,7 @@ type StockHandlers = Pick<
 >;
 
 /** The handlers of stock. */
-export function createStockHandlers(sql: Sql, changes: Changes): StockHandlers {
+export function createStockHandlers(sql: Sql, ledgerSql: Sql, changes: Changes): StockHandlers {
   return {
     adjustStock: async (request, call) => {
       const asked = adjustCall(request);
@@ -50,12 +50,13 @@ export function createStockHandlers(sql: Sql, changes: Changes): StockHandlers {
       return { sufficient: checked.every((line) => line.sufficient), lines: checked };
     },
 
-    ...createLedgerHandlers(sql),
+    ...createLedgerHandlers(sql, ledgerSql),
   };
 }
 
 function createLedgerHandlers(
   sql: Sql,
+  ledgerSql: Sql,
 ): Pick<StockHandlers, "explainStock" | "listMovements" | "verifyStock"> {
   // A verification reads whole ledgers. They take turns, so that the other connections are left to those who
   // sell.
@@ -95,7 +96,9 @@ function createLedgerHandlers(
     },
 
     verifyStock: async ({ skus }, call) => {
-      const verification = lastVerification.then(() => verifyStock(sql, call.caller.tenant, skus, call));
+      const verification = lastVerification.then(() =>
+        verifyStock(ledgerSql, call.caller.tenant, skus, call),
+      );
       lastVerification = verification.catch(() => {});
       const verified = await verification.catch((error: unknown) => {
         throw call.isAbandoned() ? notVerifiedInTime() : error;

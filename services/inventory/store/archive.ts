@@ -50,7 +50,6 @@ async function refuseInconsistent(sql: Sql): Promise<void> {
 // Within a chain time and version run together, so the newest of a month is the last of all up to it.
 async function keepBalances(sql: Sql, { from, to }: Partition): Promise<void> {
   await inTransaction(sql, async (tx) => {
-    await tx`select set_config('statement_timeout', '0', true)`;
     await tx`
       insert into balances (
         tenant_id, sku, location_id, version, on_hand_after, reserved_after, create_time

@@ -17,7 +17,17 @@ export const STORE_SETTINGS = {
   jit: "off",
 };
 
-/** Opens the pool of an instance of the service. */
-export function connectStore(url: string, name: string): Sql {
-  return connect({ url, name, settings: STORE_SETTINGS });
+/**
+ * What a customer waits for takes milliseconds, and the default deadline of a call is 5 s. The shorter this
+ * is, the sooner a database that has vanished is noticed: 5 s after it.
+ */
+const STATEMENT_TIMEOUT_MS = 10_000;
+/** A verification reads whole ledgers, until the longest deadline that is accepted. */
+export const VERIFICATION_TIMEOUT_MS = 30_000;
+/** A migration may rewrite a table, and the archive reads a month of all ledgers. */
+export const UPKEEP_TIMEOUT_MS = 3_600_000;
+
+/** Opens a pool of the service; what takes longer than a request may has one of its own. */
+export function connectStore(url: string, name: string, statementTimeoutMs = STATEMENT_TIMEOUT_MS): Sql {
+  return connect({ url, name, settings: STORE_SETTINGS, statementTimeoutMs });
 }

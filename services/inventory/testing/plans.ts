@@ -87,7 +87,7 @@ async function exercise(pool: Sql): Promise<void> {
     publish: () => {},
     metrics: createStockMetrics(new Registry()),
   });
-  const api = createInventoryHandlers({ sql: pool, changes });
+  const api = createInventoryHandlers({ sql: pool, ledgerSql: pool, changes });
   const { createItem, adjustStock, createReservation } = api;
   for (const sku of ["tea", "rum"]) await createItem(create(pb.CreateItemRequestSchema, { sku }), call);
   const changed = ["tea", "rum"].map((sku) => ({ sku, delta: 100, locationId: "main" }));

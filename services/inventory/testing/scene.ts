@@ -60,7 +60,7 @@ export async function createScene(): Promise<Scene> {
       changes,
       registry,
       published,
-      api: createInventoryHandlers({ sql, changes }),
+      api: createInventoryHandlers({ sql, ledgerSql: sql, changes }),
       orders: createOrderReservationHandlers(changes),
       expiry: createExpiry({ sql, changes, log: testCall().log }),
     };

@@ -17,7 +17,15 @@ const SETTINGS = {
   jit: "off",
 };
 
-/** Opens the pool of one instance of the service. */
-export function connectStore(url: string, name: string): Sql {
-  return connect({ url, name, settings: SETTINGS });
+/**
+ * What a customer waits for takes milliseconds, and the default deadline of a call is 5 s. The shorter this
+ * is, the sooner a database that has vanished is noticed: 5 s after it.
+ */
+const STATEMENT_TIMEOUT_MS = 10_000;
+/** A migration may rewrite a table. */
+export const UPKEEP_TIMEOUT_MS = 3_600_000;
+
+/** Opens a pool of the service; what takes longer than a request may has one of its own. */
+export function connectStore(url: string, name: string, statementTimeoutMs = STATEMENT_TIMEOUT_MS): Sql {
+  return connect({ url, name, settings: SETTINGS, statementTimeoutMs });
 }
