@@ -6,12 +6,17 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { pino } from "pino";
 import { DomainError } from "#libs/reasons";
 import { OrderReservationService } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
-import { createRpcClient, service, startRpcServer } from "./index.ts";
+import { startProxy } from "../../faults/proxy.ts";
+import { createRetryBudget, createRpcClient, type RetryBudget, service, startRpcServer } from "./index.ts";
 
 const log = pino({ level: "silent" });
 const request = {
   orders: [{ orderId: "0193e5a0-0000-7000-8000-000000000001", lines: [{ sku: "TEA", quantity: 1 }] }],
 };
+
+function createClient(urls: readonly string[], budget: Pick<RetryBudget, "spend"> = createRetryBudget()) {
+  return createRpcClient({ urls, service: OrderReservationService, timeoutMs: 5_000, budget });
+}
 
 async function startPeer(answer: () => Promise<{ results: [] }>) {
   return await startRpcServer({
@@ -39,7 +44,7 @@ test("an instance whose connection breaks is passed over", async () => {
   const peer = await startPeer(async () => ({ results: [] }));
   const resetting = await startResetting();
   const urls = [resetting.url, `http://${peer.address}`];
-  const client = createRpcClient({ urls, service: OrderReservationService, timeoutMs: 5_000 });
+  const client = createClient(urls, { spend: () => true });
   for (let call = 0; call < 20; call += 1) {
     assert.deepEqual((await client.reserveOrders(request)).results, []);
   }
@@ -55,7 +60,7 @@ test("what an instance has answered is not asked of another one", async () => {
   };
   const peers = [await startPeer(refuse), await startPeer(refuse)];
   const urls = peers.map(({ address }) => `http://${address}`);
-  const client = createRpcClient({ urls, service: OrderReservationService, timeoutMs: 5_000 });
+  const client = createClient(urls);
   await assert.rejects(
     client.reserveOrders(request),
     (error) => error instanceof ConnectError && error.code === Code.Aborted,
@@ -72,9 +77,77 @@ test("a call that its caller has given up is not made again", async () => {
   };
   const peers = [await startPeer(wait), await startPeer(wait)];
   const urls = peers.map(({ address }) => `http://${address}`);
-  const client = createRpcClient({ urls, service: OrderReservationService, timeoutMs: 5_000 });
+  const client = createClient(urls);
   await assert.rejects(client.reserveOrders(request, { signal: AbortSignal.timeout(300) }));
   await assert.rejects(client.reserveOrders(request, { timeoutMs: 300 }));
   assert.equal(calls, 2);
+  for (const peer of peers) await peer.stop({ noticeMs: 0, drainTimeoutMs: 100 });
+});
+
+test("a call that an instance may have got is given to another one within the budget only", async () => {
+  let spent = 0;
+  const spend = () => {
+    spent += 1;
+    return spent <= 3;
+  };
+  const peer = await startPeer(async () => ({ results: [] }));
+  const resetting = await startResetting();
+  const client = createClient([resetting.url, `http://${peer.address}`], { spend });
+  const calls = Array.from({ length: 20 }, () => client.reserveOrders(request));
+  const failed = (await Promise.allSettled(calls)).filter(({ status }) => status === "rejected").length;
+  assert.ok(spent > 3, "the budget was used up");
+  assert.equal(failed, spent - 3);
+  resetting.stop();
+  await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
+});
+
+test("an instance whose connection broke is left alone for a while", async () => {
+  let spent = 0;
+  const spend = () => {
+    spent += 1;
+    return true;
+  };
+  const peer = await startPeer(async () => ({ results: [] }));
+  const resetting = await startResetting();
+  const client = createClient([resetting.url, `http://${peer.address}`], { spend });
+  const startedAt = performance.now();
+  for (let call = 0; call < 20; call += 1) await client.reserveOrders(request);
+  const most = 1 + Math.ceil((performance.now() - startedAt) / 1_000);
+  assert.ok(spent >= 1 && spent <= most, `${spent} calls were made again`);
+  resetting.stop();
+  await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
+});
+
+test("an instance that is not there is passed over at no cost", async () => {
+  const gone = await startPeer(async () => ({ results: [] }));
+  await gone.stop({ noticeMs: 0, drainTimeoutMs: 100 });
+  const peer = await startPeer(async () => ({ results: [] }));
+  const urls = [`http://${gone.address}`, `http://${peer.address}`];
+  const client = createClient(urls, { spend: () => assert.fail("a call was counted as a repetition") });
+  for (let call = 0; call < 20; call += 1) {
+    assert.deepEqual((await client.reserveOrders(request)).results, []);
+  }
+  await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
+});
+
+test("an instance that vanishes without a word is noticed in time for another one to answer", async () => {
+  const peers = [
+    await startPeer(async () => ({ results: [] })),
+    await startPeer(async () => ({ results: [] })),
+  ];
+  const proxies = await Promise.all(peers.map(({ address }) => startProxy(address)));
+  const client = createClient(proxies.map(({ address }) => `http://${address}`));
+  for (let call = 0; call < 4; call += 1) await client.reserveOrders(request);
+  const [first] = proxies;
+  first?.halfOpen();
+  const startedAt = performance.now();
+  const answers = await Promise.all([client.reserveOrders(request), client.reserveOrders(request)]);
+  assert.deepEqual(
+    answers.map(({ results }) => results),
+    [[], []],
+  );
+  const tookMs = performance.now() - startedAt;
+  assert.ok(tookMs > 1_000 && tookMs < 4_500, `it took ${tookMs} ms`);
+  await Promise.all(proxies.map((proxy) => proxy.stop()));
   for (const peer of peers) await peer.stop({ noticeMs: 0, drainTimeoutMs: 100 });
 });

@@ -10,6 +10,7 @@ import {
   type Transport,
 } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
+import type { RetryBudget } from "./budget.ts";
 
 export type RpcClientOptions<Service extends DescService> = {
   /** `http://host:port` of each instance; a name with several addresses stands for all of them. */
@@ -17,6 +18,8 @@ export type RpcClientOptions<Service extends DescService> = {
   readonly service: Service;
   /** The longest wait for an answer; a call's own timeout may be shorter. */
   readonly timeoutMs: number;
+  /** Limits how often a call that an instance may have got is given to another one; no limit if absent. */
+  readonly budget?: Pick<RetryBudget, "spend">;
 };
 
 /**
@@ -27,27 +30,57 @@ export const instancesTried = createContextKey(0);
 
 /** How long the addresses behind a name are trusted. */
 const ADDRESSES_KEPT_MS = 5_000;
-/** A peer that does not answer a ping in this time is gone, though its connection looks alive. */
+/**
+ * While calls are under way and nothing comes, or before a call after a silence, the peer is asked for a sign
+ * of life. One that gives none is gone, though its connection looks alive: noticed after 3 s at most, in time
+ * to give a call with the default deadline (5 s) to another instance. A busy process has been seen to take 1
+ * s.
+ */
+const PING_INTERVAL_MS = 1_000;
 const PING_TIMEOUT_MS = 2_000;
-const PING_INTERVAL_MS = 10_000;
+/**
+ * How long an instance whose connection failed comes last, and then is tried by one call again. Restarts take
+ * seconds, and each try at one that is away costs a repetition.
+ */
+const LEFT_ALONE_MS = 1_000;
 const READ_MAX_BYTES = 4 * 1_048_576;
 
 /**
  * Makes a client of another service over Connect and HTTP/2. Calls go to its instances in turn; one that
  * can't be connected to, or whose connection breaks, is passed over, which is safe for calls that are
- * idempotent, as all between services are.
+ * idempotent, as all between services are. The former costs nobody anything; in the latter case the call may
+ * have been at work already, so that it is a repetition, and is made within the budget only.
  */
 export function createRpcClient<Service extends DescService>(
   options: RpcClientOptions<Service>,
 ): Client<Service> {
-  return createClient(options.service, createBalancedTransport(options.urls, options.timeoutMs));
+  return createClient(options.service, createBalancedTransport(options));
 }
 
-function createBalancedTransport(urls: readonly string[], defaultTimeoutMs: number): Transport {
+function createBalancedTransport<Service extends DescService>({
+  urls,
+  timeoutMs,
+  budget,
+}: RpcClientOptions<Service>): Transport {
   const transports = new Map<string, Transport>();
   let instances: readonly string[] = [];
   let resolvedAt = Number.NEGATIVE_INFINITY;
   let turn = 0;
+  /** Instances that have failed and not answered since, with the time until which they come last. */
+  const failing = new Map<string, number>();
+
+  // In turns, but for those that are left alone.
+  function inOrder(candidates: readonly string[]): string[] {
+    turn = (turn + 1) % candidates.length;
+    const now = performance.now();
+    const isLeftAlone = (url: string) => (failing.get(url) ?? 0) > now;
+    const turned = [...candidates.slice(turn), ...candidates.slice(0, turn)];
+    const order = turned.filter((url) => !isLeftAlone(url)).concat(turned.filter(isLeftAlone));
+    const [first] = order;
+    // Whoever tries one again does so for all.
+    if (first !== undefined && failing.has(first)) failing.set(first, now + LEFT_ALONE_MS);
+    return order;
+  }
 
   async function currentInstances(): Promise<readonly string[]> {
     if (performance.now() - resolvedAt < ADDRESSES_KEPT_MS && instances.length > 0) return instances;
@@ -67,7 +100,7 @@ function createBalancedTransport(urls: readonly string[], defaultTimeoutMs: numb
       transport = createConnectTransport({
         baseUrl: url,
         httpVersion: "2",
-        defaultTimeoutMs,
+        defaultTimeoutMs: timeoutMs,
         readMaxBytes: READ_MAX_BYTES,
         pingIntervalMs: PING_INTERVAL_MS,
         pingTimeoutMs: PING_TIMEOUT_MS,
@@ -79,19 +112,22 @@ function createBalancedTransport(urls: readonly string[], defaultTimeoutMs: numb
 
   return {
     async unary(...call) {
-      const candidates = await currentInstances();
-      turn = (turn + 1) % candidates.length;
-      for (let tried = 1; ; tried += 1) {
-        const url = candidates[(turn + tried) % candidates.length];
-        if (url === undefined) throw new ConnectError("no instance is known", Code.Unavailable);
-        const [, signal, , , , contextValues] = call;
-        contextValues?.set(instancesTried, tried);
+      const [, signal, , , , contextValues] = call;
+      let lastError: ConnectError | undefined;
+      for (const [tried, url] of inOrder(await currentInstances()).entries()) {
+        if (lastError && !wasNeverSent(lastError) && budget?.spend() === false) throw lastError;
+        contextValues?.set(instancesTried, tried + 1);
         try {
-          return await transportOf(url).unary(...call);
+          const answer = await transportOf(url).unary(...call);
+          failing.delete(url);
+          return answer;
         } catch (error) {
-          if (tried >= candidates.length || !isConnectionFailure(error, signal)) throw error;
+          if (!isConnectionFailure(error, signal)) throw error;
+          failing.set(url, performance.now() + LEFT_ALONE_MS);
+          lastError = ConnectError.from(error);
         }
       }
+      throw lastError ?? new ConnectError("no instance is known", Code.Unavailable);
     },
     async stream() {
       throw new ConnectError("services call each other by unary calls only", Code.Unimplemented);
@@ -107,6 +143,16 @@ const broken = new Set([Code.Unavailable, Code.Aborted, Code.Canceled]);
 function isConnectionFailure(error: unknown, signal: AbortSignal | undefined): boolean {
   const failure = ConnectError.from(error);
   return broken.has(failure.code) && failure.details.length === 0 && !signal?.aborted;
+}
+
+// Nobody was there to take the connection, so nobody got the call.
+const unconnected = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
+
+function wasNeverSent(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ("code" in cause && typeof cause.code === "string" && unconnected.has(cause.code)) return true;
+  }
+  return false;
 }
 
 async function addressesOf(url: string): Promise<string[]> {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { describe, mock, test } from "node:test";
 import { pino } from "pino";
 import { DomainError } from "#libs/reasons";
+import { createRetryBudget } from "./budget.ts";
 import { createGuard, type GuardState } from "./guard.ts";
 
 class Outage extends Error {}
@@ -11,6 +12,7 @@ function guarded() {
   const guard = createGuard({
     dependency: "Inventory",
     log: pino({ level: "silent" }),
+    budget: createRetryBudget(),
     isOutage: (error) => error instanceof Outage,
     onState: (state) => states.push(state),
   });

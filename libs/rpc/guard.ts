@@ -9,11 +9,14 @@ import {
 } from "cockatiel";
 import type { Logger } from "pino";
 import { DomainError } from "#libs/reasons";
+import type { RetryBudget } from "./budget.ts";
 
 export type GuardOptions = {
   /** Who is called, in the words of a message: `Inventory`. */
   readonly dependency: string;
   readonly log: Logger;
+  /** What second tries are taken from, and all that is sent again below them. */
+  readonly budget: RetryBudget;
   /** Whether the error says that the dependency does not answer, rather than what it answered. */
   readonly isOutage: (error: unknown) => boolean;
   /** Told of each change: `closed` (calls go), `open` (calls fail at once), `halfOpen` (one call tries). */
@@ -34,10 +37,6 @@ const FAILURES_TO_OPEN = 5;
 /** How long calls fail at once before one tries again: doubled at each failed try, up to the maximum. */
 const FIRST_OPEN_MS = 250;
 const MAX_OPEN_MS = 5_000;
-/** The share of calls that may be made a second time: an outage must not be answered by twice the load. */
-const RETRY_SHARE = 0.1;
-/** Second tries that may be saved up, so that a lone failure of a quiet process is tried again. */
-const RETRIES_SAVED_MAX = 10;
 /** A call that failed later than this has used up the time of a second try: its caller's deadline is 5 s. */
 const RETRY_WITHIN_MS = 1_000;
 /** The pause before a second try; half of it is random, so that many callers part. */
@@ -51,16 +50,14 @@ const states: Readonly<Record<CircuitState, GuardState>> = {
 };
 
 /**
- * Makes a guard: a circuit breaker (Nygard, "Release It!", 2007), and second tries within a budget (Google,
- * "Site Reliability Engineering", 2016, chapter 21), so that a dependency that comes back is not met by a
- * storm.
+ * Makes a guard: a circuit breaker (Nygard, "Release It!", 2007), and second tries within a budget, so that a
+ * dependency that comes back is not met by a storm.
  */
-export function createGuard({ dependency, log, isOutage, onState }: GuardOptions): Guard {
+export function createGuard({ dependency, log, budget, isOutage, onState }: GuardOptions): Guard {
   const breaker = circuitBreaker(handleWhen(isOutage), {
     breaker: new ConsecutiveBreaker(FAILURES_TO_OPEN),
     halfOpenAfter: new ExponentialBackoff({ initialDelay: FIRST_OPEN_MS, maxDelay: MAX_OPEN_MS }),
   });
-  let retriesSaved = RETRIES_SAVED_MAX;
   breaker.onStateChange((state) => {
     log.warn({ dependency, circuit: states[state] }, "the circuit changed its state");
     onState?.(states[state]);
@@ -68,14 +65,13 @@ export function createGuard({ dependency, log, isOutage, onState }: GuardOptions
 
   async function run<Result>(call: () => Promise<Result>): Promise<Result> {
     const startedAt = performance.now();
-    retriesSaved = Math.min(retriesSaved + RETRY_SHARE, RETRIES_SAVED_MAX);
+    budget.earn();
     try {
       return await attempt(call);
     } catch (error) {
       const inTime = performance.now() - startedAt < RETRY_WITHIN_MS;
-      if (!isOutage(error) || !inTime || retriesSaved < 1 || guardedState() !== "closed") throw error;
+      if (!isOutage(error) || !inTime || guardedState() !== "closed" || !budget.spend()) throw error;
     }
-    retriesSaved -= 1;
     await pause(RETRY_PAUSE_MS * (0.5 + Math.random() / 2));
     return await attempt(call);
   }

@@ -1,3 +1,4 @@
+export { createRetryBudget, type RetryBudget } from "./budget.ts";
 export { type Call, type Caller, type Handlers, type RpcMethod, type RpcService, service } from "./call.ts";
 export { createRpcClient, instancesTried, type RpcClientOptions } from "./client.ts";
 export { createGuard, type Guard, type GuardOptions, type GuardState } from "./guard.ts";

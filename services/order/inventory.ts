@@ -3,7 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextValues } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { DomainError } from "#libs/reasons";
-import { createGuard, createRpcClient, type GuardState, instancesTried } from "#libs/rpc";
+import { createGuard, createRetryBudget, createRpcClient, type GuardState, instancesTried } from "#libs/rpc";
 import { Reservation_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import {
   type OrderReservationSchema,
@@ -62,14 +62,17 @@ export type Inventory = {
 
 /** Makes the way to Inventory's instances: behind a circuit breaker, and tried once more within a budget. */
 export function connectInventory({ urls, log, metrics }: InventoryParts): Inventory {
+  const budget = createRetryBudget();
   const client = createRpcClient({
     urls,
     service: OrderReservationService,
     timeoutMs: limits.reserveTimeoutMs,
+    budget,
   });
   const guard = createGuard({
     dependency: "Inventory",
     log,
+    budget,
     isOutage,
     onState: (state) => metrics.setInventoryCircuit(state),
   });
