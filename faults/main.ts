@@ -79,7 +79,8 @@ for (const fault of faults.filter(isChosen)) {
     await onOwnSystem(
       fault.name,
       async (system) => {
-        const outcome = await runTrial(system, fault, amountOf(fault.times.long), seed);
+        const lastsMs = (fault.lastsMs ?? 0) * Number(share);
+        const outcome = await runTrial(system, fault, amountOf(fault.times.long), seed, lastsMs);
         return rowOfFault(outcome, brokenPromises(outcome, fault));
       },
       fault.system,

@@ -12,11 +12,14 @@ export type Row = {
   readonly longestSilenceMs: number;
   readonly recoveryMs: number | undefined;
   readonly broken: readonly string[];
+  /** What was measured or shown beside the figures of the table. */
+  readonly notes: readonly string[];
 };
 
 /** The row of a fault under load. */
 export function rowOfFault(outcome: Outcome, broken: readonly string[]): Row {
-  const { fault, times, calls, failures, lost, oversold, longestSilenceMs, longestRecoveryMs } = outcome;
+  const { fault, times, calls, failures, lost, oversold, longestSilenceMs, longestRecoveryMs, notes } =
+    outcome;
   return {
     name: fault,
     times,
@@ -27,22 +30,37 @@ export function rowOfFault(outcome: Outcome, broken: readonly string[]): Row {
     longestSilenceMs,
     recoveryMs: longestRecoveryMs,
     broken,
+    notes,
   };
 }
 
 /** The row of a scenario, which throws when it breaks a promise. */
-export function rowOfScenario({ scenario, done, tally }: Result): Row {
+export function rowOfScenario({ scenario, done, tally, notes = [] }: Result): Row {
   const { calls, failures, longestSilenceMs } = tally;
   const nothing = { lost: 0, oversold: 0, recoveryMs: undefined, broken: [] };
-  return { name: scenario, times: done, calls, failures, longestSilenceMs, ...nothing };
+  return { name: scenario, times: done, calls, failures, longestSilenceMs, notes, ...nothing };
 }
 
 /** The row of something that could not be done. */
 export function rowOfError(name: string, error: unknown): Row {
   const broken = [error instanceof Error ? error.message : String(error)];
-  const nothing = { times: 0, calls: 0, failures: new Map(), lost: 0, oversold: 0, longestSilenceMs: 0 };
-  return { name, ...nothing, recoveryMs: undefined, broken };
+  return { name, ...nothingDone, broken, notes: [] };
 }
+
+/** The row of a fault that this machine does not allow. */
+export function rowOfSkipped(name: string, why: string): Row {
+  return { name, ...nothingDone, broken: [], notes: [`skipped, because ${why}`] };
+}
+
+const nothingDone = {
+  times: 0,
+  calls: 0,
+  failures: new Map(),
+  lost: 0,
+  oversold: 0,
+  longestSilenceMs: 0,
+  recoveryMs: undefined,
+};
 
 /** The report as a table in Markdown, with what was broken below it. */
 export function reportOf(rows: readonly Row[]): string {
@@ -56,6 +74,12 @@ export function reportOf(rows: readonly Row[]): string {
     const numbers = [row.lost, row.oversold, seconds(row.longestSilenceMs), seconds(row.recoveryMs)];
     return `| ${[row.name, row.times, row.calls, failures, ...numbers].join(" | ")} |`;
   });
+  const shown = rows.flatMap(({ name, notes }) => notes.map((what) => `- ${name}: ${what}`));
   const all = rows.flatMap(({ name, broken }) => broken.map((what) => `- ${name}: ${what}`));
-  return [...head, ...lines, ...(all.length > 0 ? ["", "Broken:", ...all] : [])].join("\n");
+  return [
+    ...head,
+    ...lines,
+    ...(shown.length > 0 ? ["", "Shown:", "", ...shown] : []),
+    ...(all.length > 0 ? ["", "Broken:", ...all] : []),
+  ].join("\n");
 }

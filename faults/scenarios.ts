@@ -9,7 +9,13 @@ import { type Chance, chanceFrom } from "./random.ts";
 import { INSTANCES, receiveItems, type System } from "./system.ts";
 
 /** What a scenario did, for the report. */
-export type Result = { readonly scenario: string; readonly done: number; readonly tally: Tally };
+export type Result = {
+  readonly scenario: string;
+  readonly done: number;
+  readonly tally: Tally;
+  /** Figures that belong in the report. */
+  readonly notes?: readonly string[];
+};
 
 const PATIENCE_MS = 90_000;
 const LONG_TTL = { seconds: 3_600n };

@@ -14,6 +14,10 @@ export type Fault = {
   readonly mayFail: boolean;
   /** Orders that are dealt with between two of them. */
   readonly ordersBetween?: number;
+  /** Units of each item, where the usual ones would be sold out. */
+  readonly units?: number;
+  /** How long it lasts in the long form, where that is what is scaled. */
+  readonly lastsMs?: number;
   /** What the system is started with. */
   readonly system?: SystemOptions;
   /** Does it, shows that it happened (or throws), and resolves once the system is whole again. */
@@ -27,6 +31,10 @@ export type Trial = {
   readonly chance: Chance;
   /** Throws unless it is so: a fault that did not happen proves nothing. */
   show(fact: string, isSo: boolean): void;
+  /** Puts something that was measured into the report. */
+  note(what: string): void;
+  /** How long it is to last, if it says so. */
+  readonly lastsMs: number;
 };
 
 /**
@@ -50,6 +58,7 @@ export type Outcome = {
   /** The longest time from the end of a fault to a clean audit. */
   readonly longestRecoveryMs: number;
   readonly tookMs: number;
+  readonly notes: readonly string[];
 };
 
 const BUYERS = 12;
@@ -63,21 +72,29 @@ const ORDERS_BETWEEN = 15;
  * Does a fault so many times under load, and judges what is left: by the audit, and by what callers were
  * told.
  */
-export async function runTrial(system: System, fault: Fault, times: number, seed: number): Promise<Outcome> {
+export async function runTrial(
+  system: System,
+  fault: Fault,
+  times: number,
+  seed: number,
+  lastsMs = fault.lastsMs ?? 0,
+): Promise<Outcome> {
   const startedAt = performance.now();
   const chance = chanceFrom(seed);
-  const units = UNITS + 100 * times;
+  const units = fault.units ?? UNITS + 100 * times;
   const skus = await receiveItems(system, ITEMS, units);
   const load = startLoad(system, { buyers: BUYERS, skus, chance: chanceFrom(seed + 1) });
   const show = (fact: string, isSo: boolean) => {
     if (!isSo) throw new Error(`${fault.name}: it was to be shown that ${fact}`);
   };
+  const notes: string[] = [];
+  const note = (what: string) => notes.push(what);
   const findings: Finding[] = [];
   let longestRecoveryMs = 0;
   try {
     await load.more(ORDERS_BEFORE);
     for (let done = 0; done < times && findings.length === 0; done += 1) {
-      await fault.inject({ system, load, chance, show });
+      await fault.inject({ system, load, chance, show, note, lastsMs });
       const mendedAt = performance.now();
       findings.push(...(await audit(system.addresses)));
       longestRecoveryMs = Math.max(longestRecoveryMs, performance.now() - mendedAt);
@@ -103,6 +120,7 @@ export async function runTrial(system: System, fault: Fault, times: number, seed
     longestSilenceMs: tally.longestSilenceMs,
     longestRecoveryMs,
     tookMs: performance.now() - startedAt,
+    notes,
   };
 }
 
