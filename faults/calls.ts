@@ -53,14 +53,13 @@ export async function callPatiently<Answer>(
       return { kind: "answered", answer };
     } catch (error) {
       const failure = ConnectError.from(error);
-      const reason = failure.findDetails(ErrorInfoSchema)[0]?.reason ?? "";
+      const reason = reasonOf(failure);
       // A call that a part on the way has cancelled may have taken effect or not.
       if (!isRetriable(failure) && failure.code !== Code.Canceled) {
         noteAnswer(tally, startedAt);
         return { kind: "refused", reason: reason || `${Code[failure.code]} ${failure.rawMessage}` };
       }
-      const name = reason ? `${Code[failure.code]} ${reason}` : (Code[failure.code] ?? "");
-      tally.failures.set(name, (tally.failures.get(name) ?? 0) + 1);
+      noteFailure(tally, failure);
       if (performance.now() - startedAt > patienceMs) return { kind: "unknown" };
       // Those that failed together must not come back together.
       await pause(pauseMs * (0.5 + Math.random()));
@@ -73,4 +72,15 @@ function noteAnswer(tally: Tally, startedAt: number): void {
   tally.longestCallMs = Math.max(tally.longestCallMs, now - startedAt);
   tally.longestSilenceMs = Math.max(tally.longestSilenceMs, now - tally.lastAnswerAtMs);
   tally.lastAnswerAtMs = now;
+}
+
+/** Counts a failed call by its code and reason. */
+export function noteFailure(tally: Tally, error: unknown): void {
+  const failure = ConnectError.from(error);
+  const name = [Code[failure.code], reasonOf(failure)].filter(Boolean).join(" ");
+  tally.failures.set(name, (tally.failures.get(name) ?? 0) + 1);
+}
+
+function reasonOf(failure: ConnectError): string {
+  return failure.findDetails(ErrorInfoSchema)[0]?.reason ?? "";
 }

@@ -1,4 +1,5 @@
 /** What the suite does, in the order in which it does it. */
+import { measureAmplification } from "./amplification.ts";
 import { createTally } from "./calls.ts";
 import { runAgainstModel } from "./model.ts";
 import {
@@ -29,7 +30,7 @@ import {
   repeatRequests,
   settleAtExpiry,
 } from "./scenarios.ts";
-import type { System } from "./system.ts";
+import type { System, SystemOptions } from "./system.ts";
 import type { Fault } from "./trial.ts";
 
 /** All faults under load; the short form, which runs with the tests, takes the first ones. */
@@ -65,6 +66,8 @@ export type Scenario = {
   readonly name: string;
   /** How much of it is done. */
   readonly amounts: { readonly short: number; readonly long: number };
+  /** What the system is started with; those that want something are in the long form only. */
+  readonly system?: SystemOptions;
   readonly run: (system: System, amount: number, seed: number) => Promise<Result>;
 };
 
@@ -96,6 +99,13 @@ export const scenarios: readonly Scenario[] = [
     run: settleAtExpiry,
   },
   {
+    name: "calls at an Inventory that is away or ill",
+    // Seconds of each illness.
+    amounts: { short: 2, long: 10 },
+    system: { hasGates: true },
+    run: measureAmplification,
+  },
+  {
     name: "random operations against a model",
     amounts: { short: 300, long: 20_000 },
     run: async (system, operations, seed) => {
@@ -105,3 +115,6 @@ export const scenarios: readonly Scenario[] = [
     },
   },
 ];
+
+/** Those of the short form. */
+export const shortScenarios: readonly Scenario[] = scenarios.filter(({ system }) => system === undefined);

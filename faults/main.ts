@@ -87,9 +87,13 @@ for (const fault of faults.filter(isChosen)) {
     ),
   );
 }
-for (const { name, amounts, run } of scenarios.filter(isChosen)) {
+for (const { name, amounts, run, system: options } of scenarios.filter(isChosen)) {
   note(
-    await onOwnSystem(name, async (system) => rowOfScenario(await run(system, amountOf(amounts.long), seed))),
+    await onOwnSystem(
+      name,
+      async (system) => rowOfScenario(await run(system, amountOf(amounts.long), seed)),
+      options,
+    ),
   );
 }
 console.log(`\n${reportOf(rows)}`);

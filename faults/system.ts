@@ -9,7 +9,7 @@ import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
 import type { Addresses } from "../ops/addresses.ts";
 import { makeThrowAwayFolder } from "../stack/folder.ts";
 import { type Stack, startStack } from "../stack/stack.ts";
-import { createWiring, type Wiring } from "./wiring.ts";
+import { createWiring, type Wiring, type WiringOptions } from "./wiring.ts";
 
 export type Clients = {
   readonly orders: Client<typeof OrderService>;
@@ -30,11 +30,9 @@ export type System = Clients & {
   stop(): Promise<void>;
 };
 
-export type SystemOptions = {
+export type SystemOptions = WiringOptions & {
   /** Variables of the services that a person may set. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Further variables of one instance. */
-  readonly change?: (instance: string) => Readonly<Record<string, string>>;
   readonly log?: (line: string) => void;
 };
 
@@ -50,7 +48,7 @@ const CALL_TIMEOUT_MS = 6_000;
  */
 export async function startFaultSystem(options: SystemOptions = {}): Promise<System> {
   const folder = makeThrowAwayFolder("faults");
-  const wiring = createWiring(options.change);
+  const wiring = createWiring(options);
   const stack = await startStack({
     folder,
     ports: "free",

@@ -1,3 +1,4 @@
+import { type Gate, startGate } from "./gate.ts";
 import { type FaultProxy, type ProxyCounts, startProxy, type Weather } from "./proxy.ts";
 
 /** What a service talks to. */
@@ -12,6 +13,8 @@ export type Wiring = {
   halfOpen(target: Target): void;
   /** What has happened on the way to a target. */
   counts(target: Target): ProxyCounts;
+  /** Those before Inventory's instances, if the wiring has them. */
+  readonly gates: readonly Gate[];
   stop(): Promise<void>;
 };
 
@@ -22,10 +25,16 @@ const variables: Readonly<Record<Target, string>> = {
 };
 const targets: readonly Target[] = ["postgres", "rabbitmq", "inventory"];
 
-/** Makes the wiring of one stack; `change` may change further variables of an instance. */
-export function createWiring(
-  change: (instance: string) => Readonly<Record<string, string>> = () => ({}),
-): Wiring {
+export type WiringOptions = {
+  /** Further variables of an instance. */
+  readonly change?: (instance: string) => Readonly<Record<string, string>>;
+  /** Whether gates stand before Inventory's instances, behind the proxies. */
+  readonly hasGates?: boolean;
+};
+
+/** Makes the wiring of one stack. */
+export function createWiring({ change = () => ({}), hasGates = false }: WiringOptions = {}): Wiring {
+  const gates: Gate[] = [];
   const proxies = new Map<string, { readonly target: Target; readonly proxy: Promise<FaultProxy> }>();
   const ready: Record<Target, FaultProxy[]> = { postgres: [], rabbitmq: [], inventory: [] };
 
@@ -34,12 +43,19 @@ export function createWiring(
     const key = `${service} ${target} ${address.host}`;
     let known = proxies.get(key);
     if (!known) {
-      known = { target, proxy: startProxy(address.host) };
+      known = { target, proxy: startBefore(target, address.host) };
       proxies.set(key, known);
       ready[target].push(await known.proxy);
     }
     address.host = (await known.proxy).address;
     return address.href.replace(/\/$/, "");
+  }
+
+  async function startBefore(target: Target, host: string): Promise<FaultProxy> {
+    if (target !== "inventory" || !hasGates) return await startProxy(host);
+    const gate = await startGate(host);
+    gates.push(gate);
+    return await startProxy(gate.address);
   }
 
   async function rewire(instance: string, env: Readonly<Record<string, string>>) {
@@ -77,8 +93,10 @@ export function createWiring(
       }
       return sum;
     },
+    gates,
     stop: async () => {
       await Promise.all([...proxies.values()].map(async ({ proxy }) => (await proxy).stop()));
+      await Promise.all(gates.map((gate) => gate.stop()));
     },
   };
 }

@@ -8,11 +8,14 @@ export type RetryBudget = {
 
 /**
  * Repetitions a wanted call: an outage must not be answered by twice the load. With what may be saved up, a
- * process that has wanted 1,000 calls has made at most 1.1 times as many.
+ * process that wants 200 calls or more makes at most 1.1 times as many.
  */
-const SHARE = 0.09;
-/** Repetitions that may be saved up, so that a lone failure of a quiet process is tried again. */
-const SAVED_MAX = 10;
+const SHARE = 0.08;
+/**
+ * Repetitions that may be saved up: enough for what is under way (Order's four batches at once) when a
+ * connection breaks.
+ */
+const SAVED_MAX = 4;
 
 /** Makes a budget of repetitions (Google, "Site Reliability Engineering", 2016, chapter 21). */
 export function createRetryBudget(): RetryBudget {
