@@ -1,6 +1,7 @@
 /** What the suite does, in the order in which it does it. */
 import { measureAmplification } from "./amplification.ts";
 import { createTally } from "./calls.ts";
+import { fullDisk } from "./disk-faults.ts";
 import { runAgainstModel } from "./model.ts";
 import {
   brokerBlackHole,
@@ -49,6 +50,7 @@ export const faults: readonly Fault[] = [
   inventoryLatency,
   brokerLatency,
   wipedBroker,
+  fullDisk,
   skewedClocks,
   absentBroker,
 ];

@@ -7,7 +7,7 @@ import { randomInt } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { faults, scenarios } from "./list.ts";
-import { type Row, reportOf, rowOfError, rowOfFault, rowOfScenario } from "./report.ts";
+import { type Row, reportOf, rowOfError, rowOfFault, rowOfScenario, rowOfSkipped } from "./report.ts";
 import { type System, type SystemOptions, startFaultSystem } from "./system.ts";
 import { brokenPromises, runTrial } from "./trial.ts";
 
@@ -75,6 +75,12 @@ function note(row: Row): void {
   writeFileSync(join(folder, "faults.md"), `FAULT_SEED=${seed}, share ${share}\n\n${reportOf(rows)}\n`);
 }
 for (const fault of faults.filter(isChosen)) {
+  const why = fault.impossible?.();
+  if (why !== undefined) {
+    note(rowOfSkipped(fault.name, why));
+    log(`${fault.name}: skipped, because ${why}`);
+    continue;
+  }
   note(
     await onOwnSystem(
       fault.name,

@@ -9,6 +9,7 @@ import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
 import type { Addresses } from "../ops/addresses.ts";
 import { makeThrowAwayFolder } from "../stack/folder.ts";
 import { type Stack, startStack } from "../stack/stack.ts";
+import { moveToSmallDisk, type SmallDisk } from "./small-disk.ts";
 import { createWiring, type Wiring, type WiringOptions } from "./wiring.ts";
 
 export type Clients = {
@@ -21,6 +22,8 @@ export type System = Clients & {
   readonly stack: Stack;
   readonly wiring: Wiring;
   readonly folder: string;
+  /** Where Postgres' data is, if the system was to have one. */
+  readonly smallDisk: SmallDisk | undefined;
   readonly addresses: Addresses;
   /** The databases, read past the proxies. */
   readonly orderDatabase: Sql;
@@ -33,6 +36,8 @@ export type System = Clients & {
 export type SystemOptions = WiringOptions & {
   /** Variables of the services that a person may set. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether Postgres has its data on a small file system of its own. */
+  readonly hasSmallDisk?: boolean;
   readonly log?: (line: string) => void;
 };
 
@@ -59,24 +64,32 @@ export async function startFaultSystem(options: SystemOptions = {}): Promise<Sys
     rewire: wiring.rewire,
     ...(options.log && { log: options.log }),
   });
+  const smallDisk = options.hasSmallDisk ? await moveToSmallDisk(stack, folder) : undefined;
   const addressOf = (name: string) => stack.env[name] ?? "";
   const orderDatabaseUrl = addressOf("ORDER_DATABASE_URL");
   const inventoryDatabaseUrl = addressOf("INVENTORY_DATABASE_URL");
   const orderDatabase = connect({ url: orderDatabaseUrl, name: "faults", max: 2 });
   const inventoryDatabase = connect({ url: inventoryDatabaseUrl, name: "faults", max: 2 });
+  let stopping: Promise<void> | undefined;
+  const stopAll = async () => {
+    await Promise.all([orderDatabase.end({ timeout: 1 }), inventoryDatabase.end({ timeout: 1 })]);
+    await stack.stop();
+    smallDisk?.remove();
+    await wiring.stop();
+  };
   return {
     ...clientsOf(stack.gatewayUrl),
     stack,
     wiring,
     folder,
+    smallDisk,
     addresses: { orderDatabaseUrl, inventoryDatabaseUrl, amqpUrl: addressOf("AMQP_URL") },
     orderDatabase,
     inventoryDatabase,
     logOf: (process) => readFileSync(join(folder, "log", `${process}.log`), "utf8"),
-    stop: async () => {
-      await Promise.all([orderDatabase.end({ timeout: 1 }), inventoryDatabase.end({ timeout: 1 })]);
-      await stack.stop();
-      await wiring.stop();
+    stop: () => {
+      stopping ??= stopAll();
+      return stopping;
     },
   };
 }

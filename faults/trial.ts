@@ -20,6 +20,8 @@ export type Fault = {
   readonly lastsMs?: number;
   /** What the system is started with. */
   readonly system?: SystemOptions;
+  /** Why it can't be done on this machine, if it can't. */
+  readonly impossible?: () => string | undefined;
   /** Does it, shows that it happened (or throws), and resolves once the system is whole again. */
   readonly inject: (trial: Trial) => Promise<void>;
 };
