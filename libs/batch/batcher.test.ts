@@ -52,6 +52,24 @@ describe("a batcher", () => {
     );
   });
 
+  test("starts the next batch before it tells the answers of the last, and tells few at a time", async () => {
+    const told: number[] = [];
+    const { batcher, batches, state, release } = recorder({ answersATurn: 2 });
+    state.hold = true;
+    const first = [1, 2, 3, 4].map((call) => batcher.submit(call, { key }).then(() => told.push(call)));
+    await turn();
+    const second = batcher.submit(5, { key });
+    release();
+    while (batches.length < 2) await Promise.resolve();
+    assert.deepEqual(told, []);
+    await turn();
+    assert.deepEqual(told, [1, 2]);
+    await Promise.all(first);
+    assert.deepEqual(told, [1, 2, 3, 4]);
+    release();
+    assert.equal(await second, 10);
+  });
+
   test("never mixes keys, and lets them take turns", async () => {
     const { batcher, batches } = recorder({ maxBatch: 2 });
     await Promise.all([

@@ -1,3 +1,4 @@
+import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import { DomainError } from "#libs/reasons";
 
 /** What became of one call of a batch. */
@@ -16,6 +17,12 @@ export type BatcherOptions<Call, Result> = {
   readonly maxWaiting: number;
   /** Most batches under way at once, over all keys. 1 unless measured otherwise. */
   readonly lanes?: number;
+  /**
+   * Most calls that are told their answer in one turn of the event loop; all of a batch if absent. Where each
+   * is answered to a client at once that is some 50 µs of work, and other calls must not wait for a whole
+   * batch of it; where the answers make up the next batch, they should come together.
+   */
+  readonly answersATurn?: number;
   /** Whether a batch that failed with this error is halved and tried again, so that one bad call is found. */
   readonly splitsOn: (error: unknown) => boolean;
   /** Told the size of each batch and how long it took. */
@@ -46,6 +53,11 @@ type Waiting<Call, Result> = {
   readonly reject: (error: unknown) => void;
 };
 
+type Answer<Call, Result> = {
+  readonly entry: Waiting<Call, Result>;
+  readonly outcome: Outcome<Result> | undefined;
+};
+
 /** When to come back after OVERLOADED: by then the queue that was full has been worked off. */
 const OVERLOAD_RETRY_MS = 250;
 
@@ -58,9 +70,12 @@ const OVERLOAD_RETRY_MS = 250;
 export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result>): Batcher<Call, Result> {
   const { execute, maxBatch, maxWaiting, splitsOn } = options;
   const lanes = options.lanes ?? 1;
+  const answersATurn = options.answersATurn ?? maxBatch;
   const queues = new Map<string, Waiting<Call, Result>[]>();
   let waiting = 0;
   let underWay = 0;
+  /** Batches that are done and whose calls are being told. */
+  let answering = 0;
   let scheduled = false;
   let stopping: (() => void) | undefined;
   let stopped: Promise<void> | undefined;
@@ -103,18 +118,22 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
     }
     underWay += 1;
     const startedAt = performance.now();
-    void run(live, key).finally(() => {
+    void carryOut(live, key).then((answers) => {
       underWay -= 1;
+      answering += 1;
       options.observe?.(live.length, performance.now() - startedAt);
-      finishIfDrained();
       // Not through schedule(): the next batch has been gathering all the while.
       while (underWay < lanes && waiting > 0) start();
+      return answer(answers);
     });
   }
 
-  // Never rejects: every call is answered here.
-  async function run(batch: readonly Waiting<Call, Result>[], key: string): Promise<void> {
-    if (batch.length === 0) return;
+  // Never rejects: what went wrong is somebody's answer.
+  async function carryOut(
+    batch: readonly Waiting<Call, Result>[],
+    key: string,
+  ): Promise<Answer<Call, Result>[]> {
+    if (batch.length === 0) return [];
     try {
       const outcomes = await execute(
         batch.map((entry) => entry.call),
@@ -123,22 +142,30 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
       if (outcomes.length !== batch.length) {
         throw new Error(`batch ${options.name}: ${outcomes.length} answers to ${batch.length} calls`);
       }
-      batch.forEach((entry, index) => {
-        settle(entry, outcomes[index]);
-      });
+      return batch.map((entry, index) => ({ entry, outcome: outcomes[index] }));
     } catch (error) {
       if (batch.length === 1 || !splitsOn(error)) {
-        for (const entry of batch) entry.reject(error);
-        return;
+        return batch.map((entry) => ({ entry, outcome: { ok: false, error } }));
       }
       const middle = batch.length >> 1;
-      await run(batch.slice(0, middle).filter(dropAbandoned), key);
-      await run(batch.slice(middle).filter(dropAbandoned), key);
+      const first = await carryOut(batch.slice(0, middle).filter(dropAbandoned), key);
+      const second = await carryOut(batch.slice(middle).filter(dropAbandoned), key);
+      return [...first, ...second];
     }
   }
 
+  // The next batch leaves first, so that the database works at it while these are told.
+  async function answer(answers: readonly Answer<Call, Result>[]): Promise<void> {
+    for (let at = 0; at < answers.length; at += answersATurn) {
+      if (underWay > 0 || at > 0) await turnOfTheLoop();
+      for (const { entry, outcome } of answers.slice(at, at + answersATurn)) settle(entry, outcome);
+    }
+    answering -= 1;
+    finishIfDrained();
+  }
+
   function finishIfDrained(): void {
-    if (underWay === 0 && waiting === 0) stopping?.();
+    if (underWay === 0 && waiting === 0 && answering === 0) stopping?.();
   }
 
   function stop(): Promise<void> {

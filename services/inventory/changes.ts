@@ -6,7 +6,7 @@ import { createBatcher } from "#libs/batch";
 import { isOneCallsFault, type Sql } from "#libs/db";
 import type { OutboxMessage } from "#libs/events";
 import type { StockCall, StockResult } from "./domain/calls.ts";
-import { MAX_BATCH_CALLS, MAX_WAITING_CALLS } from "./domain/limits.ts";
+import { ANSWERS_A_TURN, MAX_BATCH_CALLS, MAX_WAITING_CALLS } from "./domain/limits.ts";
 import type { Reservation } from "./domain/reservation.ts";
 import type { Movement } from "./domain/stock.ts";
 import type { StockMetrics } from "./metrics.ts";
@@ -47,6 +47,7 @@ export function createChanges({ sql, publish, metrics }: ChangesParts): Changes 
   const batcher = createBatcher<StockCall, StockResult>({
     name: "stock",
     maxBatch: MAX_BATCH_CALLS,
+    answersATurn: ANSWERS_A_TURN,
     maxWaiting: MAX_WAITING_CALLS,
     splitsOn: isOneCallsFault,
     observe: metrics.observeBatch,

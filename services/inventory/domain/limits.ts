@@ -21,6 +21,9 @@ export const MAX_TTL_MS = 30 * 86_400_000;
 /** Calls of one batch: more do not make a call cheaper, and the locks would be kept for longer. */
 export const MAX_BATCH_CALLS = 256;
 
+/** Calls answered in one turn of the event loop: some 2 ms of work. */
+export const ANSWERS_A_TURN = 32;
+
 /**
  * Calls that wait for their batch: about a quarter of a second of work; whoever comes then is told to come
  * back.

@@ -49,6 +49,7 @@ export function createChanges({ sql, announcer, metrics }: ChangesParts): Change
   const batcher = createBatcher<ChangeCall, Seen>({
     name: "order-changes",
     maxBatch: limits.batchCalls,
+    answersATurn: limits.answersATurn,
     maxWaiting: limits.waitingCalls,
     splitsOn: isOneCallsFault,
     observe: metrics.observeBatch("changes"),

@@ -9,6 +9,8 @@ export const limits = {
    * milliseconds.
    */
   batchCalls: 256,
+  /** Calls answered in one turn of the event loop: some 2 ms of work. */
+  answersATurn: 32,
   /** Calls of a kind that wait or are under way in a process; the next is refused at once (OVERLOADED). */
   waitingCalls: 4_096,
   /** How often a create begins anew because a repetition of itself took the order back under its feet. */
