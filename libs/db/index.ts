@@ -7,5 +7,6 @@ export {
   migrate,
   pendingMigrations,
 } from "./migrate.ts";
+export { analyzeGrown } from "./statistics.ts";
 export { inTransaction, type TransactionOptions } from "./transaction.ts";
 export { uuidv7 } from "./uuid.ts";

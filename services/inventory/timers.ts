@@ -1,11 +1,10 @@
 /** What time starts: the sweeper, partitions for the months to come, statistics, and tidying. */
 import type { Logger } from "pino";
 import { type Loop, startLoop } from "#libs/boot";
-import type { Sql } from "#libs/db";
+import { analyzeGrown, type Sql } from "#libs/db";
 import type { Expiry } from "./expiry.ts";
 import { ensurePartitions } from "./store/partitions.ts";
 import { deleteOldRequests } from "./store/requests.ts";
-import { analyzeGrown } from "./store/statistics.ts";
 import { deleteOldNudges, retireTombstones } from "./store/upkeep.ts";
 
 export type TimersParts = {

@@ -1,11 +1,10 @@
 /** What time starts: the sweeper, the recovery of placements that were cut short, and tidying. */
 import type { Logger } from "pino";
 import { startLoop } from "#libs/boot";
-import type { Sql } from "#libs/db";
+import { analyzeGrown, type Sql } from "#libs/db";
 import { limits } from "./domain/limits.ts";
 import type { Expiry } from "./expiry.ts";
 import { deleteOldNudges } from "./store/nudges.ts";
-import { analyzeGrown } from "./store/plans.ts";
 import { deleteOldRequests } from "./store/requests.ts";
 
 export type TimersParts = {

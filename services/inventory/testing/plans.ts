@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import postgres from "postgres";
 import { Registry } from "prom-client";
-import { type Sql, uuidv7 } from "#libs/db";
+import { analyzeGrown, type Sql, uuidv7 } from "#libs/db";
 import { testCall } from "#libs/testing";
 import * as pb from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { createInventoryHandlers } from "../api.ts";
@@ -15,7 +15,6 @@ import { createChanges } from "../changes.ts";
 import { createExpiry } from "../expiry.ts";
 import { createStockMetrics } from "../metrics.ts";
 import { STORE_SETTINGS } from "../store/connect.ts";
-import { analyzeGrown } from "../store/statistics.ts";
 import { createInventoryDatabase } from "./database.ts";
 import { reservationRequest } from "./scene.ts";
 
