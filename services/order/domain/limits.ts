@@ -25,6 +25,8 @@ export const limits = {
    * for this process.
    */
   expiryBatch: 256,
+  /** How long expiry rests between two batches, in times of the last one. */
+  expiryRest: 1,
   /** Pause between two looks for orders whose nudge did not come. */
   sweepIntervalMs: 2_000,
   /**
