@@ -27,17 +27,15 @@ export const longStartUp = { options: " ".repeat(SENT_AT_ONCE_BYTES) };
 /**
  * Opens the socket of one connection so that its loss harms nobody else. postgres.js 3.4.9 has three faults
  * there (its issues 1133, 1208 and 1216), which end in statements that are answered with another's rows, or
- * never:
+ * never.
  *
- * - After an `error` of the socket it keeps what was sent since then and takes it for the first statement of
- * the next
- *   connection. So an error is not told once the connection stands: its `close` comes right after, and
+ * After an `error` of the socket it keeps what was sent since then and takes it for the first statement of
+ * the next connection. So an error is not told once the connection stands: its `close` comes right after, and
  * rejects all.
- * - What was gathered and not sent yet when the socket closed is sent before the next start-up message, and
- * the timer
- *   for sending is never set again. So the start-up message is long, which needs no timer, and what stands
- * before it
- *   is cut off.
+ *
+ * What was gathered and not sent yet when the socket closed is sent before the next start-up message, and the
+ * timer for sending is never set again. So the start-up message is long, which needs no timer, and what
+ * stands before it is cut off.
  *
  * It has no limit for an answer either. So `watch` listens, and a connection that it gives up is closed,
  * which rejects what waits on it. (Encryption takes the socket over: then only TCP's own limits are left.)
