@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer } from "node:net";
+import { createServer as createHttp2Server, constants as http2, type ServerHttp2Stream } from "node:http2";
+import { createServer as createTcpServer, type Server, type Socket } from "node:net";
 import { test } from "node:test";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { pino } from "pino";
@@ -27,28 +28,56 @@ async function startPeer(answer: () => Promise<{ results: [] }>) {
   });
 }
 
-// As a balancer does whose instance is gone: the connection is made, and then reset.
-async function startResetting() {
-  const server = createServer((socket) => {
-    socket.once("data", () => socket.resetAndDestroy());
+async function startTcp(take: (socket: Socket) => void) {
+  return await listen(createTcpServer(take));
+}
+
+async function startHttp2(take: (stream: ServerHttp2Stream) => void) {
+  const server = createHttp2Server();
+  server.on("stream", (stream) => {
+    stream.on("error", () => {});
+    take(stream);
+  });
+  server.on("sessionError", () => {});
+  return await listen(server);
+}
+
+async function listen(server: Server) {
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket) => {
+    sockets.add(socket);
     socket.on("error", () => {});
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
   assert(address !== null && typeof address === "object");
-  return { url: `http://127.0.0.1:${address.port}`, stop: () => server.close() };
+  return { url: `http://127.0.0.1:${address.port}`, stop };
+
+  function stop(): void {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  }
+}
+
+// As an instance that is killed in the middle of its work.
+async function startBreaking() {
+  return await startHttp2((stream) => stream.session?.destroy());
+}
+
+function assertNotSpent(): never {
+  assert.fail("a call was counted as a repetition");
 }
 
 test("an instance whose connection breaks is passed over", async () => {
   const peer = await startPeer(async () => ({ results: [] }));
-  const resetting = await startResetting();
-  const urls = [resetting.url, `http://${peer.address}`];
+  const breaking = await startBreaking();
+  const urls = [breaking.url, `http://${peer.address}`];
   const client = createClient(urls, { spend: () => true });
   for (let call = 0; call < 20; call += 1) {
     assert.deepEqual((await client.reserveOrders(request)).results, []);
   }
-  resetting.stop();
+  breaking.stop();
   await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
 });
 
@@ -91,13 +120,13 @@ test("a call that an instance may have got is given to another one within the bu
     return spent <= 3;
   };
   const peer = await startPeer(async () => ({ results: [] }));
-  const resetting = await startResetting();
-  const client = createClient([resetting.url, `http://${peer.address}`], { spend });
+  const breaking = await startBreaking();
+  const client = createClient([breaking.url, `http://${peer.address}`], { spend });
   const calls = Array.from({ length: 20 }, () => client.reserveOrders(request));
   const failed = (await Promise.allSettled(calls)).filter(({ status }) => status === "rejected").length;
   assert.ok(spent > 3, "the budget was used up");
   assert.equal(failed, spent - 3);
-  resetting.stop();
+  breaking.stop();
   await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
 });
 
@@ -108,13 +137,13 @@ test("an instance whose connection broke is left alone for a while", async () =>
     return true;
   };
   const peer = await startPeer(async () => ({ results: [] }));
-  const resetting = await startResetting();
-  const client = createClient([resetting.url, `http://${peer.address}`], { spend });
+  const breaking = await startBreaking();
+  const client = createClient([breaking.url, `http://${peer.address}`], { spend });
   const startedAt = performance.now();
   for (let call = 0; call < 20; call += 1) await client.reserveOrders(request);
   const most = 1 + Math.ceil((performance.now() - startedAt) / 1_000);
   assert.ok(spent >= 1 && spent <= most, `${spent} calls were made again`);
-  resetting.stop();
+  breaking.stop();
   await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
 });
 
@@ -123,10 +152,37 @@ test("an instance that is not there is passed over at no cost", async () => {
   await gone.stop({ noticeMs: 0, drainTimeoutMs: 100 });
   const peer = await startPeer(async () => ({ results: [] }));
   const urls = [`http://${gone.address}`, `http://${peer.address}`];
-  const client = createClient(urls, { spend: () => assert.fail("a call was counted as a repetition") });
+  const client = createClient(urls, { spend: assertNotSpent });
   for (let call = 0; call < 20; call += 1) {
     assert.deepEqual((await client.reserveOrders(request)).results, []);
   }
+  await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
+});
+
+test("an instance behind a balancer that drops its connections is passed over at no cost", async () => {
+  const gone = await startTcp((socket) => {
+    socket.once("data", () => socket.resetAndDestroy());
+  });
+  const peer = await startPeer(async () => ({ results: [] }));
+  const client = createClient([gone.url, `http://${peer.address}`], { spend: assertNotSpent });
+  const calls = Array.from({ length: 20 }, () => client.reserveOrders(request));
+  for (const { results } of await Promise.all(calls)) assert.deepEqual(results, []);
+  gone.stop();
+  await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
+});
+
+test("a call that an instance refuses to take, as it stops, is given to another one at no cost", async () => {
+  let refused = 0;
+  const stopping = await startHttp2((stream) => {
+    refused += 1;
+    stream.close(http2.NGHTTP2_REFUSED_STREAM);
+  });
+  const peer = await startPeer(async () => ({ results: [] }));
+  const client = createClient([stopping.url, `http://${peer.address}`], { spend: assertNotSpent });
+  const calls = Array.from({ length: 20 }, () => client.reserveOrders(request));
+  for (const { results } of await Promise.all(calls)) assert.deepEqual(results, []);
+  assert.ok(refused > 0);
+  stopping.stop();
   await peer.stop({ noticeMs: 0, drainTimeoutMs: 1_000 });
 });
 

@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import { isIP } from "node:net";
+import { connect as connectSocket, isIP, type Socket } from "node:net";
 import type { DescService } from "@bufbuild/protobuf";
 import {
   type Client,
@@ -48,8 +48,9 @@ const READ_MAX_BYTES = 4 * 1_048_576;
 /**
  * Makes a client of another service over Connect and HTTP/2. Calls go to its instances in turn; one that
  * can't be connected to, or whose connection breaks, is passed over, which is safe for calls that are
- * idempotent, as all between services are. The former costs nobody anything; in the latter case the call may
- * have been at work already, so that it is a repetition, and is made within the budget only.
+ * idempotent, as all between services are. The former costs nobody anything, as does a connection that ends
+ * before its peer has said a word; in the latter case the call may have been at work already, so that it is a
+ * repetition, and is made within the budget only.
  */
 export function createRpcClient<Service extends DescService>(
   options: RpcClientOptions<Service>,
@@ -62,7 +63,7 @@ function createBalancedTransport<Service extends DescService>({
   timeoutMs,
   budget,
 }: RpcClientOptions<Service>): Transport {
-  const transports = new Map<string, Transport>();
+  const connections = new Map<string, Connection>();
   let instances: readonly string[] = [];
   let resolvedAt = Number.NEGATIVE_INFINITY;
   let turn = 0;
@@ -94,37 +95,33 @@ function createBalancedTransport<Service extends DescService>({
     return instances;
   }
 
-  function transportOf(url: string): Transport {
-    let transport = transports.get(url);
-    if (!transport) {
-      transport = createConnectTransport({
-        baseUrl: url,
-        httpVersion: "2",
-        defaultTimeoutMs: timeoutMs,
-        readMaxBytes: READ_MAX_BYTES,
-        pingIntervalMs: PING_INTERVAL_MS,
-        pingTimeoutMs: PING_TIMEOUT_MS,
-      });
-      transports.set(url, transport);
+  function connectionTo(url: string): Connection {
+    let connection = connections.get(url);
+    if (!connection) {
+      connection = createConnection(url, timeoutMs);
+      connections.set(url, connection);
     }
-    return transport;
+    return connection;
   }
 
   return {
     async unary(...call) {
       const [, signal, , , , contextValues] = call;
       let lastError: ConnectError | undefined;
+      let mayBeAtWork = false;
       for (const [tried, url] of inOrder(await currentInstances()).entries()) {
-        if (lastError && !wasNeverSent(lastError) && budget?.spend() === false) throw lastError;
+        if (lastError && mayBeAtWork && budget?.spend() === false) throw lastError;
         contextValues?.set(instancesTried, tried + 1);
+        const connection = connectionTo(url);
         try {
-          const answer = await transportOf(url).unary(...call);
+          const answer = await connection.transport.unary(...call);
           failing.delete(url);
           return answer;
         } catch (error) {
           if (!isConnectionFailure(error, signal)) throw error;
           failing.set(url, performance.now() + LEFT_ALONE_MS);
           lastError = ConnectError.from(error);
+          mayBeAtWork = connection.wasHeard() && !wasNotTaken(lastError);
         }
       }
       throw lastError ?? new ConnectError("no instance is known", Code.Unavailable);
@@ -135,6 +132,33 @@ function createBalancedTransport<Service extends DescService>({
   };
 }
 
+/** The way to one instance: one HTTP/2 connection at a time. */
+type Connection = {
+  readonly transport: Transport;
+  /** Whether the instance has said anything on the newest connection: it begins with its settings. */
+  wasHeard(): boolean;
+};
+
+function createConnection(url: string, timeoutMs: number): Connection {
+  const { hostname, port } = new URL(url);
+  let socket: Socket | undefined;
+  const transport = createConnectTransport({
+    baseUrl: url,
+    httpVersion: "2",
+    defaultTimeoutMs: timeoutMs,
+    readMaxBytes: READ_MAX_BYTES,
+    pingIntervalMs: PING_INTERVAL_MS,
+    pingTimeoutMs: PING_TIMEOUT_MS,
+    nodeOptions: {
+      createConnection: () => {
+        socket = connectSocket({ host: withoutBrackets(hostname), port: Number(port || 80), noDelay: true });
+        return socket;
+      },
+    },
+  });
+  return { transport, wasHeard: () => socket !== undefined && socket.bytesRead > 0 };
+}
+
 // What a connection that could not be made, or broke, is told as; a cancellation of the caller's is not among
 // them.
 const broken = new Set([Code.Unavailable, Code.Aborted, Code.Canceled]);
@@ -142,23 +166,23 @@ const broken = new Set([Code.Unavailable, Code.Aborted, Code.Canceled]);
 // An answer of the peer has details, always; a connection that failed has none.
 function isConnectionFailure(error: unknown, signal: AbortSignal | undefined): boolean {
   const failure = ConnectError.from(error);
+  if (wasNotTaken(failure)) return true;
   return broken.has(failure.code) && failure.details.length === 0 && !signal?.aborted;
 }
 
-// Nobody was there to take the connection, so nobody got the call.
-const unconnected = new Set(["ECONNREFUSED", "ENOTFOUND", "EAI_AGAIN", "EHOSTUNREACH", "ENETUNREACH"]);
-
-function wasNeverSent(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ("code" in cause && typeof cause.code === "string" && unconnected.has(cause.code)) return true;
-  }
-  return false;
+// An instance that is about to stop refuses what has come after its farewell (RFC 9113, section 8.7).
+function wasNotTaken(error: ConnectError): boolean {
+  return error.rawMessage.includes("REFUSED_STREAM");
 }
 
 async function addressesOf(url: string): Promise<string[]> {
   const { protocol, hostname, port } = new URL(url);
-  // An IPv6 address stands in brackets.
-  if (isIP(hostname.replace(/^\[|\]$/g, "")) !== 0) return [url];
+  if (isIP(withoutBrackets(hostname)) !== 0) return [url];
   const addresses = await lookup(hostname, { all: true, family: 4 });
   return addresses.map(({ address }) => `${protocol}//${address}:${port}`);
+}
+
+// An IPv6 address stands in brackets in a URL.
+function withoutBrackets(hostname: string): string {
+  return hostname.replace(/^\[|\]$/g, "");
 }

@@ -12,7 +12,7 @@ export const configSpec = {
   ...serviceConfigSpec({ name: "order", rpcPort: 8081, opsPort: 8082, expires: "orders" }),
   INVENTORY_URL: {
     about: "the RPC addresses of Inventory's instances: http://host:port, several with commas between",
-    pattern: /^https?:\/\/[^,\s]+(,https?:\/\/[^,\s]+)*$/,
+    pattern: /^http:\/\/[^,\s]+(,http:\/\/[^,\s]+)*$/,
   },
   RECOVERY_AFTER_MS: {
     about: "milliseconds after which an order whose reservation nobody answered is given up",
