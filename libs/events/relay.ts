@@ -1,3 +1,4 @@
+import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Loop } from "#libs/boot";
 import type { Sql } from "#libs/db";
@@ -165,10 +166,6 @@ export function createOutboxRelay(options: RelayOptions): OutboxRelay {
   }
 
   return { publish, wake, stop };
-}
-
-function turnOfTheLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function asOutgoing(message: ClaimedMessage): Outgoing {

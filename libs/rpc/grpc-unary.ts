@@ -43,7 +43,7 @@ export function serveGrpcUnary(
   stream.on("error", () => {});
   const refusal = pipeline.refuse(method, incoming);
   if (refusal) {
-    tell(stream, method, refusal);
+    whileThere(stream, () => respond(stream, method, refusal));
     // What is still to come of the request is read away: its client stops when it sees the answer.
     stream.resume();
     return;
@@ -64,9 +64,11 @@ export function serveGrpcUnary(
     const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
     const parse = () => parseFrame(method, body, size, headers["grpc-encoding"], readMaxBytes);
     void pipeline.run(method, incoming, parse).then((answer) => {
-      tell(stream, method, answer);
-      // Tells a client that still sends to stop; what it has been told stands.
-      if (!answer.ok && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+      whileThere(stream, () => {
+        respond(stream, method, answer);
+        // Tells a client that still sends to stop; what it has been told stands.
+        if (!answer.ok && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
+      });
     });
   }
 }
@@ -148,10 +150,10 @@ function tooLarge(readMaxBytes: number): DomainError {
   return malformed(`the message is larger than ${readMaxBytes} bytes`);
 }
 
-function tell(stream: ServerHttp2Stream, method: RpcMethod, answer: Answer): void {
+function whileThere(stream: ServerHttp2Stream, act: () => void): void {
   if (stream.destroyed || stream.closed) return;
   try {
-    respond(stream, method, answer);
+    act();
   } catch {
     // The client went away in this very moment: nobody is left to be told.
     stream.destroy();
