@@ -38,6 +38,8 @@ const ADDRESSES_KEPT_MS = 5_000;
  */
 const PING_INTERVAL_MS = 1_000;
 const PING_TIMEOUT_MS = 2_000;
+/** A connection that is not made by then will not be: the address is nobody's any more. */
+const CONNECT_TIMEOUT_MS = 1_000;
 /**
  * How long an instance whose connection failed comes last, and then is tried by one call again. Restarts take
  * seconds, and each try at one that is away costs a repetition.
@@ -67,7 +69,7 @@ function createBalancedTransport<Service extends DescService>({
   let instances: readonly string[] = [];
   let resolvedAt = Number.NEGATIVE_INFINITY;
   let turn = 0;
-  /** Instances that have failed and not answered since, with the time until which they come last. */
+  /** Instances whose connection has failed and that have not answered since: they come last until then. */
   const failing = new Map<string, number>();
 
   // In turns, but for those that are left alone.
@@ -78,8 +80,8 @@ function createBalancedTransport<Service extends DescService>({
     const turned = [...candidates.slice(turn), ...candidates.slice(0, turn)];
     const order = turned.filter((url) => !isLeftAlone(url)).concat(turned.filter(isLeftAlone));
     const [first] = order;
-    // Whoever tries one again does so for all.
-    if (first !== undefined && failing.has(first)) failing.set(first, now + LEFT_ALONE_MS);
+    // Whoever tries one again does so for all, for as long as it may take.
+    if (first !== undefined && failing.has(first)) failing.set(first, now + timeoutMs);
     return order;
   }
 
@@ -89,8 +91,11 @@ function createBalancedTransport<Service extends DescService>({
     const found = resolved.flatMap((result) => (result.status === "fulfilled" ? result.value : []));
     // When no name can be resolved just now, the addresses that were known are as good as any.
     if (found.length > 0) instances = found;
-    if (instances.length === 0)
-      throw new ConnectError(`no address is known of ${urls.join(", ")}`, Code.Unavailable);
+    if (instances.length === 0) {
+      const reason: unknown = resolved.find((result) => result.status === "rejected")?.reason;
+      const message = `no address is known of ${urls.join(", ")}`;
+      throw new ConnectError(message, Code.Unavailable, undefined, undefined, reason);
+    }
     resolvedAt = performance.now();
     return instances;
   }
@@ -105,23 +110,26 @@ function createBalancedTransport<Service extends DescService>({
   }
 
   return {
-    async unary(...call) {
-      const [, signal, , , , contextValues] = call;
+    async unary(method, signal, callTimeoutMs, header, input, contextValues) {
+      const until = performance.now() + (callTimeoutMs ?? timeoutMs);
       let lastError: ConnectError | undefined;
       let mayBeAtWork = false;
       for (const [tried, url] of inOrder(await currentInstances()).entries()) {
-        if (lastError && mayBeAtWork && budget?.spend() === false) throw lastError;
+        const leftMs = Math.ceil(until - performance.now());
+        if (lastError && (leftMs <= 0 || (mayBeAtWork && budget?.spend() === false))) throw lastError;
         contextValues?.set(instancesTried, tried + 1);
-        const connection = connectionTo(url);
+        const { transport, wasHeard } = connectionTo(url);
         try {
-          const answer = await connection.transport.unary(...call);
+          const answer = await transport.unary(method, signal, leftMs, header, input, contextValues);
           failing.delete(url);
           return answer;
         } catch (error) {
-          if (!isConnectionFailure(error, signal)) throw error;
+          const failure = ConnectError.from(error);
+          if (wasAnswered(failure)) failing.delete(url);
+          if (signal?.aborted || !isConnectionFailure(failure)) throw error;
           failing.set(url, performance.now() + LEFT_ALONE_MS);
-          lastError = ConnectError.from(error);
-          mayBeAtWork = connection.wasHeard() && !wasNotTaken(lastError);
+          lastError = new ConnectError(failure.rawMessage, Code.Unavailable, undefined, undefined, error);
+          mayBeAtWork = wasHeard() && !wasNotTaken(failure);
         }
       }
       throw lastError ?? new ConnectError("no instance is known", Code.Unavailable);
@@ -136,7 +144,7 @@ function createBalancedTransport<Service extends DescService>({
 type Connection = {
   readonly transport: Transport;
   /** Whether the instance has said anything on the newest connection: it begins with its settings. */
-  wasHeard(): boolean;
+  readonly wasHeard: () => boolean;
 };
 
 function createConnection(url: string, timeoutMs: number): Connection {
@@ -151,7 +159,7 @@ function createConnection(url: string, timeoutMs: number): Connection {
     pingTimeoutMs: PING_TIMEOUT_MS,
     nodeOptions: {
       createConnection: () => {
-        socket = connectSocket({ host: withoutBrackets(hostname), port: Number(port || 80), noDelay: true });
+        socket = openSocket(withoutBrackets(hostname), Number(port || 80));
         return socket;
       },
     },
@@ -159,15 +167,31 @@ function createConnection(url: string, timeoutMs: number): Connection {
   return { transport, wasHeard: () => socket !== undefined && socket.bytesRead > 0 };
 }
 
-// What a connection that could not be made, or broke, is told as; a cancellation of the caller's is not among
-// them.
-const broken = new Set([Code.Unavailable, Code.Aborted, Code.Canceled]);
+function openSocket(host: string, port: number): Socket {
+  const socket = connectSocket({ host, port, noDelay: true });
+  const giveUp = setTimeout(() => {
+    const message = `${host}:${port} has not taken a connection for ${CONNECT_TIMEOUT_MS} ms`;
+    socket.destroy(Object.assign(new Error(message), { code: "ETIMEDOUT" }));
+  }, CONNECT_TIMEOUT_MS);
+  for (const event of ["connect", "close"]) socket.once(event, () => clearTimeout(giveUp));
+  return socket;
+}
 
 // An answer of the peer has details, always; a connection that failed has none.
-function isConnectionFailure(error: unknown, signal: AbortSignal | undefined): boolean {
-  const failure = ConnectError.from(error);
-  if (wasNotTaken(failure)) return true;
-  return broken.has(failure.code) && failure.details.length === 0 && !signal?.aborted;
+function wasAnswered(failure: ConnectError): boolean {
+  return failure.details.length > 0;
+}
+
+// What a connection that could not be made, or broke, is told as by connect-node, which has no code of its
+// own for some of it.
+const broken = new Set([Code.Unavailable, Code.Aborted, Code.Canceled]);
+const brokenCauses = new Set(["EHOSTUNREACH", "ENETUNREACH", "EPIPE"]);
+
+function isConnectionFailure(failure: ConnectError): boolean {
+  if (wasAnswered(failure)) return false;
+  if (broken.has(failure.code) || wasNotTaken(failure)) return true;
+  const { cause } = failure;
+  return cause instanceof Error && "code" in cause && brokenCauses.has(String(cause.code));
 }
 
 // An instance that is about to stop refuses what has come after its farewell (RFC 9113, section 8.7).

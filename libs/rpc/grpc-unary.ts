@@ -44,8 +44,7 @@ export function serveGrpcUnary(
   const refusal = pipeline.refuse(method, incoming);
   if (refusal) {
     whileThere(stream, () => respond(stream, method, refusal));
-    // What is still to come of the request is read away: its client stops when it sees the answer.
-    stream.resume();
+    readAway(stream, readMaxBytes);
     return;
   }
   const chunks: Buffer[] = [];
@@ -71,6 +70,16 @@ export function serveGrpcUnary(
       });
     });
   }
+}
+
+// What is still to come of a request that was refused: its client stops when it sees the answer, or is made
+// to.
+function readAway(stream: ServerHttp2Stream, readMaxBytes: number): void {
+  let size = 0;
+  stream.on("data", (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > readMaxBytes + FRAME_HEAD_BYTES) stream.close(constants.NGHTTP2_NO_ERROR);
+  });
 }
 
 class GrpcIncoming implements Incoming {

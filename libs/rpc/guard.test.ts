@@ -66,7 +66,7 @@ describe("a guard", () => {
     assert.ok(made <= wanted * 1.1, `${made} calls were made for ${wanted}`);
   });
 
-  test("fails at once while nobody is there, and opens again once a call was answered", async () => {
+  test("fails at once while nobody is there, and lets calls through once one was answered", async () => {
     mock.timers.enable({ apis: ["Date", "setTimeout"] });
     try {
       const { guard, states, dependency, call, calls } = guarded();
