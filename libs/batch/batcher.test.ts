@@ -60,7 +60,8 @@ describe("a batcher", () => {
     await turn();
     const second = batcher.submit(5, { key });
     release();
-    while (batches.length < 2) await Promise.resolve();
+    for (let step = 0; batches.length < 2 && step < 100; step += 1) await Promise.resolve();
+    assert.equal(batches.length, 2);
     assert.deepEqual(told, []);
     await turn();
     assert.deepEqual(told, [1, 2]);
@@ -129,6 +130,23 @@ describe("a batcher", () => {
     const calls = await Promise.allSettled([1, 2, 3].map((call) => batcher.submit(call, { key })));
     assert.ok(calls.every(({ status }) => status === "rejected"));
     assert.equal(tries, 1);
+  });
+
+  test("tells the first half of a batch that is split while the second is tried", async () => {
+    let goOn = () => {};
+    const { batcher } = recorder({
+      execute: async (calls) => {
+        if (calls.length > 2) throw new BadCall();
+        if (calls.includes(3)) await new Promise<void>((resolve) => (goOn = resolve));
+        return calls.map((value) => ({ ok: true, value }));
+      },
+    });
+    const [first, second, ...rest] = [1, 2, 3, 4].map((call) => batcher.submit(call, { key }));
+    assert.deepEqual(await Promise.all([first, second]), [1, 2]);
+    const stopping = batcher.stop();
+    goOn();
+    assert.deepEqual(await Promise.all(rest), [3, 4]);
+    await stopping;
   });
 
   test("answers everybody when it is left without an answer", async () => {

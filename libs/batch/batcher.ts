@@ -128,7 +128,8 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
     });
   }
 
-  // Never rejects: what went wrong is somebody's answer.
+  // Never rejects: what went wrong is somebody's answer. Of a batch that is halved, what is decided first is
+  // told while the rest is tried.
   async function carryOut(
     batch: readonly Waiting<Call, Result>[],
     key: string,
@@ -148,9 +149,10 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
         return batch.map((entry) => ({ entry, outcome: { ok: false, error } }));
       }
       const middle = batch.length >> 1;
-      const first = await carryOut(batch.slice(0, middle).filter(dropAbandoned), key);
-      const second = await carryOut(batch.slice(middle).filter(dropAbandoned), key);
-      return [...first, ...second];
+      const decided = await carryOut(batch.slice(0, middle).filter(dropAbandoned), key);
+      answering += 1;
+      void answer(decided);
+      return await carryOut(batch.slice(middle).filter(dropAbandoned), key);
     }
   }
 
