@@ -3,7 +3,7 @@
  * early.
  */
 import type { Logger } from "pino";
-import type { Sql } from "#libs/db";
+import { isOneCallsFault, type Sql } from "#libs/db";
 import type { Changes } from "./changes.ts";
 import type { ExpiryTrigger } from "./domain/calls.ts";
 import { type DueReservation, listDue } from "./store/reservations.ts";
@@ -24,21 +24,28 @@ const SWEEP_GRACE_MS = 2_000;
 
 /** Makes the expiry of a process. */
 export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
-  // One that can't be expired (somebody's hand was at its rows) does not keep the others from it.
+  // One that can't be expired (somebody's hand was at its rows) does not keep the others from it. Unless it
+  // was none but such: then, as when the database was away, whoever asked has to come again.
   async function expireAll(due: readonly DueReservation[], trigger: ExpiryTrigger): Promise<void> {
-    let failures = 0;
-    let lastError: unknown;
+    let expired = 0;
+    let lastFault: unknown;
+    let outage: unknown;
     const expire = async ({ tenant, reservationId }: DueReservation) => {
       try {
         await changes.reservation(tenant, { kind: "expire", reservationId, trigger });
+        expired += 1;
       } catch (error) {
-        failures += 1;
-        lastError = error;
+        if (!isOneCallsFault(error)) {
+          outage = error;
+          return;
+        }
+        lastFault = error;
         log.error({ tenant, reservationId, err: error }, "a reservation could not be expired");
       }
     };
     await Promise.all(due.map(expire));
-    if (due.length > 0 && failures === due.length) throw lastError;
+    const error = outage ?? (expired === 0 ? lastFault : undefined);
+    if (error !== undefined) throw error instanceof Error ? error : new Error(String(error));
   }
 
   return {
