@@ -165,6 +165,7 @@ function prepareConnection(model: ChannelModel): Promise<void> {
   model.on("error", () => {});
   // The driver writes each message by itself, and its types don't show where to.
   const socket: unknown = Reflect.get(model.connection, "stream");
-  if (socket instanceof Socket) gatherWrites(socket);
+  if (!(socket instanceof Socket)) throw new Error("the driver keeps its socket elsewhere now");
+  gatherWrites(socket);
   return Promise.resolve();
 }

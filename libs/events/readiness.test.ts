@@ -15,10 +15,14 @@ test("an outbox is well while the broker is there, and within its limits while i
 
   const broker = connectBroker({ url: "amqp://127.0.0.1:1", name: "away", log });
   t.after(() => broker.stop());
-  assert.equal(await createOutboxReadiness({ sql, broker })(), "ok");
-  const tooOld = createOutboxReadiness({ sql, broker, maxAgeSeconds: 500 });
+  assert.equal(await createOutboxReadiness({ sql, broker, graceSeconds: 0 })(), "ok");
+  assert.equal(await createOutboxReadiness({ sql, broker, maxAgeSeconds: 500 })(), "ok", "it has just gone");
+  const tooOld = createOutboxReadiness({ sql, broker, maxAgeSeconds: 500, graceSeconds: 0 });
   assert.match(await tooOld(), /a message has waited for 60\d s/);
-  assert.match(await createOutboxReadiness({ sql, broker, maxBytes: 1_000 })(), /takes \d+ bytes/);
+  assert.match(
+    await createOutboxReadiness({ sql, broker, maxBytes: 1_000, graceSeconds: 0 })(),
+    /takes \d+ bytes/,
+  );
   await sql`drop table outbox`;
   assert.match(await tooOld(), /outbox/);
 });
