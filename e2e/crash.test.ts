@@ -173,13 +173,18 @@ test("Inventory killed while many ask it: who was told PENDING has the stock", a
   const onHand = 1_000_000;
   const sku = await receive(system, onHand, "many");
   const outcomes = { pending: 0, failed: 0 };
+  let killed = false;
+  const giveUpAt = performance.now() + 60_000;
+  const isOver = () => outcomes.failed > 0 || performance.now() > giveUpAt;
   async function buy(): Promise<void> {
     // Each goes on until one of them has met the fault, so that it can't come too late.
-    while (outcomes.failed === 0) {
+    while (!isOver()) {
       const request = { customerId: "ann", lines: [{ sku, quantity: 1 }], requestId: randomUUID() };
       await system.orders.createOrder(request).then(
         () => (outcomes.pending += 1),
-        () => (outcomes.failed += 1),
+        () => {
+          if (killed) outcomes.failed += 1;
+        },
       );
     }
   }
@@ -189,8 +194,10 @@ test("Inventory killed while many ask it: who was told PENDING has the stock", a
     async () => outcomes.pending,
     (pending) => pending > 0,
   );
+  killed = true;
   await system.stack.kill("inventory-1", "SIGKILL");
   await Promise.all(buyers);
+  assert(outcomes.failed > 0, "the fault met nobody");
   await system.stack.ready("inventory-1");
   await until(
     "no order is under way",

@@ -1,10 +1,4 @@
-import {
-  type ConfigSpec,
-  readConfig,
-  type ServiceConfig,
-  serviceConfigOf,
-  serviceConfigSpec,
-} from "#libs/boot";
+import { readConfig, type ServiceConfig, serviceConfigOf, serviceConfigSpec } from "#libs/boot";
 
 /** Every variable that the service reads; there are no others. */
 export const configSpec = serviceConfigSpec({
@@ -12,7 +6,7 @@ export const configSpec = serviceConfigSpec({
   rpcPort: 8083,
   opsPort: 8084,
   expires: "reservations",
-}) satisfies ConfigSpec;
+});
 
 export type InventoryConfig = ServiceConfig;
 

@@ -81,7 +81,7 @@ async function attach(sql: Sql, { table, name, from, to }: Partition): Promise<v
 }
 
 /** Two who make the same table at once: `if not exists` does not see the other's before it is committed. */
-const madeMeanwhile = new Set(["23505", "42P07"]);
+const madeMeanwhile = new Set(["23505", "42710", "42P07"]);
 
 async function makeTable(sql: Sql, table: Partition["table"], name: string): Promise<void> {
   try {

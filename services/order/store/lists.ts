@@ -165,7 +165,7 @@ export async function listHistory(
     from order_history
     where tenant_id = ${tenant}
       and order_id = ${orderId}
-      and sequence > ${afterSequence}
+      and sequence > ${afterSequence}::bigint
     order by sequence
     limit ${limit}`;
   return rows.map((row) => ({
