@@ -17,7 +17,7 @@ const POLL_MS = 100;
  */
 export const fullDisk: Fault = {
   name: "disk of Postgres full",
-  times: { short: 1, long: 10 },
+  times: { long: 10 },
   mayFail: true,
   system: { hasSmallDisk: true },
   impossible: whyNoSmallDisk,

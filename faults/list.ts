@@ -34,7 +34,7 @@ import {
 import type { System, SystemOptions } from "./system.ts";
 import type { Fault } from "./trial.ts";
 
-/** All faults under load; the short form, which runs with the tests, takes the first ones. */
+/** All faults under load. */
 export const faults: readonly Fault[] = [
   killedInstance,
   stoppedPostgres,
@@ -55,20 +55,11 @@ export const faults: readonly Fault[] = [
   absentBroker,
 ];
 
-/** Those of the short form: what is left out takes minutes. */
-export const shortFaults: readonly Fault[] = [
-  killedInstance,
-  stoppedPostgres,
-  killedBroker,
-  inventoryBlackHole,
-  rollingRestart,
-];
-
 export type Scenario = {
   readonly name: string;
-  /** How much of it is done. */
-  readonly amounts: { readonly short: number; readonly long: number };
-  /** What the system is started with; those that want something are in the long form only. */
+  /** How much of it is done in the short form, if it is in it, and in the long one. */
+  readonly amounts: { readonly short?: number; readonly long: number };
+  /** What the system is started with. */
   readonly system?: SystemOptions;
   readonly run: (system: System, amount: number, seed: number) => Promise<Result>;
 };
@@ -103,7 +94,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: "calls at an Inventory that is away or ill",
     // Seconds of each illness.
-    amounts: { short: 2, long: 10 },
+    amounts: { long: 10 },
     system: { hasGates: true },
     run: measureAmplification,
   },
@@ -117,6 +108,3 @@ export const scenarios: readonly Scenario[] = [
     },
   },
 ];
-
-/** Those of the short form. */
-export const shortScenarios: readonly Scenario[] = scenarios.filter(({ system }) => system === undefined);

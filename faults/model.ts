@@ -105,6 +105,8 @@ async function reserve(
     expiry: { case: "ttl" as const, value: ttl },
   };
   const call = () => patiently(() => system.inventory.createReservation(request));
+  // Too early, if anything: it counts from when the database has it.
+  const dueAtMs = performance.now() + Number(ttl.seconds) * 1_000;
   const outcome = await call();
   // Reservations that are due may have expired just before this one, or not.
   settleDue(model, outcome === "OK" && model.onHand - model.reserved < quantity);
@@ -112,7 +114,6 @@ async function reserve(
   expectSame(`reserve ${quantity}`, outcome, expected);
   if (outcome !== "OK") return;
   model.reserved += quantity;
-  const dueAtMs = performance.now() + Number(ttl.seconds) * 1_000;
   model.reservations.set(reservationId, { quantity, state: "ACTIVE", dueAtMs, request: call });
 }
 

@@ -30,7 +30,7 @@ function blackHole(target: Target, name: string, times: Fault["times"]): Fault {
 function halfOpen(target: Target, name: string): Fault {
   return {
     name: `half-open connections between ${name}`,
-    times: { short: 1, long: 10 },
+    times: { long: 10 },
     mayFail: true,
     inject: async ({ system: { wiring }, load, show }) => {
       const before = wiring.counts(target);
@@ -45,7 +45,7 @@ function halfOpen(target: Target, name: string): Fault {
 function latency(target: Target, name: string, ms: number): Fault {
   return {
     name: `${ms} ms of latency between ${name}`,
-    times: { short: 1, long: 5 },
+    times: { long: 5 },
     mayFail: true,
     inject: async ({ system: { wiring }, load, show }) => {
       const before = wiring.counts(target);
@@ -58,8 +58,8 @@ function latency(target: Target, name: string, ms: number): Fault {
 }
 
 export const inventoryBlackHole = blackHole("inventory", "Order and Inventory", { short: 3, long: 50 });
-export const postgresBlackHole = blackHole("postgres", "the services and Postgres", { short: 1, long: 10 });
-export const brokerBlackHole = blackHole("rabbitmq", "the services and RabbitMQ", { short: 1, long: 10 });
+export const postgresBlackHole = blackHole("postgres", "the services and Postgres", { long: 10 });
+export const brokerBlackHole = blackHole("rabbitmq", "the services and RabbitMQ", { long: 10 });
 export const postgresHalfOpen = halfOpen("postgres", "the services and Postgres");
 export const inventoryHalfOpen = halfOpen("inventory", "Order and Inventory");
 export const brokerHalfOpen = halfOpen("rabbitmq", "the services and RabbitMQ");

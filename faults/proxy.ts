@@ -57,7 +57,12 @@ export async function startProxy(target: string): Promise<FaultProxy> {
     const far = connectSocket({ host, port: Number(port) });
     const connection = joinEnds(near, far, counts, () => weather);
     connections.add(connection);
-    for (const end of connection.ends) end.once("close", () => connections.delete(connection));
+    for (const end of connection.ends) {
+      end.once("close", () => {
+        // In a black hole one end goes on without the other.
+        if (connection.ends.every(({ destroyed }) => destroyed)) connections.delete(connection);
+      });
+    }
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -113,6 +118,8 @@ function joinEnds(near: Socket, far: Socket, counts: Counting, weather: () => We
     ends: [near, far],
     flush: () => {
       for (const flush of flushes) flush();
+      if (near.destroyed) far.end();
+      if (far.destroyed) near.end();
     },
   };
 }

@@ -9,7 +9,8 @@ export type Row = {
   readonly failures: ReadonlyMap<string, number>;
   readonly lost: number;
   readonly oversold: number;
-  readonly longestSilenceMs: number;
+  /** Undefined, as the next one, where it was not measured. */
+  readonly longestSilenceMs: number | undefined;
   readonly recoveryMs: number | undefined;
   readonly broken: readonly string[];
   /** What was measured or shown beside the figures of the table. */
@@ -36,7 +37,8 @@ export function rowOfFault(outcome: Outcome, broken: readonly string[]): Row {
 
 /** The row of a scenario, which throws when it breaks a promise. */
 export function rowOfScenario({ scenario, done, tally, notes = [] }: Result): Row {
-  const { calls, failures, longestSilenceMs } = tally;
+  const { calls, failures } = tally;
+  const longestSilenceMs = tally.longestSilenceMs || undefined;
   const nothing = { lost: 0, oversold: 0, recoveryMs: undefined, broken: [] };
   return { name: scenario, times: done, calls, failures, longestSilenceMs, notes, ...nothing };
 }
@@ -58,7 +60,7 @@ const nothingDone = {
   failures: new Map(),
   lost: 0,
   oversold: 0,
-  longestSilenceMs: 0,
+  longestSilenceMs: undefined,
   recoveryMs: undefined,
 };
 

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { after, before, describe, test } from "node:test";
-import { shortFaults, shortScenarios } from "./list.ts";
+import { faults, scenarios } from "./list.ts";
 import { type System, startFaultSystem } from "./system.ts";
-import { brokenPromises, runTrial } from "./trial.ts";
+import { brokenPromises, CALLS_FAILED, runTrial } from "./trial.ts";
 
 const { FAULT_SEED } = process.env;
 const seed = FAULT_SEED ? Number(FAULT_SEED) : randomInt(1, 2 ** 31);
@@ -18,17 +18,27 @@ describe(`under faults (FAULT_SEED=${seed})`, () => {
     await system.stop();
   });
 
-  for (const fault of shortFaults) {
+  for (const fault of faults) {
+    const times = fault.times.short;
+    if (times === undefined) continue;
     test(`${fault.name}: nothing is lost and nothing oversold`, async () => {
-      const outcome = await runTrial(system, fault, fault.times.short, seed);
-      assert.deepEqual(brokenPromises(outcome, fault), []);
+      const broken = () => runTrial(system, fault, times, seed).then((one) => brokenPromises(one, fault));
+      const first = await broken();
+      // A call may fail because the machine is busy with something else; twice in a row it is the fault.
+      assert.deepEqual(isOnlyCalls(first) ? await broken() : first, []);
     });
   }
 
-  for (const { name, amounts, run } of shortScenarios) {
+  for (const { name, amounts, run } of scenarios) {
+    const amount = amounts.short;
+    if (amount === undefined) continue;
     test(`${name}: every promise is kept`, async () => {
-      const { done } = await run(system, amounts.short, seed);
-      assert.equal(done, amounts.short);
+      const { done } = await run(system, amount, seed);
+      assert.equal(done, amount);
     });
   }
 });
+
+function isOnlyCalls(broken: readonly string[]): boolean {
+  return broken.length === 1 && broken[0]?.startsWith(CALLS_FAILED) === true;
+}

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   closeSync,
   mkdtempSync,
@@ -44,17 +44,22 @@ export function whyNoSmallDisk(): string | undefined {
 /** Moves the data of a stack's Postgres to a small file system; the server is stopped meanwhile. */
 export async function moveToSmallDisk(stack: Stack, stackFolder: string): Promise<SmallDisk> {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-small-disk-"));
-  mount(folder);
   const ballast = join(folder, "ballast");
+  const remove = () => {
+    process.off("exit", remove);
+    unmount(folder);
+    // Fails if it is still mounted.
+    rmdirSync(folder);
+  };
+  // However the run ends, the memory is given back.
+  process.once("exit", remove);
   const disk: SmallDisk = {
     fill: () => fill(ballast),
     free: () => rmSync(ballast, { force: true }),
-    remove: () => {
-      unmount(folder);
-      rmdirSync(folder);
-    },
+    remove,
   };
   try {
+    mount(folder);
     await stack.halt("postgres");
     const data = join(stackFolder, "postgres");
     // cp keeps the owner, who is not root.
@@ -64,8 +69,7 @@ export async function moveToSmallDisk(stack: Stack, stackFolder: string): Promis
     await stack.start("postgres");
     return disk;
   } catch (error) {
-    await stack.stop(true);
-    disk.remove();
+    await stack.stop(true).finally(remove);
     throw error;
   }
 }
@@ -96,6 +100,7 @@ function mount(folder: string): void {
   execFileSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder], { stdio: "pipe" });
 }
 
+// Lazily: whoever still has a file open there keeps it until he ends. It may never have been mounted.
 function unmount(folder: string): void {
-  execFileSync("umount", [folder], { stdio: "pipe" });
+  spawnSync("umount", ["-l", folder], { stdio: "pipe" });
 }

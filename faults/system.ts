@@ -73,9 +73,12 @@ export async function startFaultSystem(options: SystemOptions = {}): Promise<Sys
   let stopping: Promise<void> | undefined;
   const stopAll = async () => {
     await Promise.all([orderDatabase.end({ timeout: 1 }), inventoryDatabase.end({ timeout: 1 })]);
-    await stack.stop();
-    smallDisk?.remove();
-    await wiring.stop();
+    try {
+      await stack.stop();
+    } finally {
+      smallDisk?.remove();
+      await wiring.stop();
+    }
   };
   return {
     ...clientsOf(stack.gatewayUrl),

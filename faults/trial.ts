@@ -8,8 +8,8 @@ import { verify } from "./verify.ts";
 /** Something that is done to a system while it works. */
 export type Fault = {
   readonly name: string;
-  /** How often it is done in the short form, which runs with the tests, and in the long one. */
-  readonly times: { readonly short: number; readonly long: number };
+  /** How often it is done in the long form, and in the short one that runs with the tests, if it is in it. */
+  readonly times: { readonly short?: number; readonly long: number };
   /** Whether callers may see failed calls meanwhile. */
   readonly mayFail: boolean;
   /** Orders that are dealt with between two of them. */
@@ -136,8 +136,10 @@ export function brokenPromises(outcome: Outcome, fault: Pick<Fault, "mayFail">):
     ...findings.map(({ kind, subject, detail }) => `${kind} ${subject}: ${detail}`),
     ...(oversold > 0 ? [`${oversold} units were oversold`] : []),
     ...(longestRecoveryMs > RECOVERY_LIMIT_MS ? [`a clean audit took ${longestRecoveryMs} ms`] : []),
-    ...(!fault.mayFail && failed.length > 0 ? [`calls failed: ${failed.join(", ")}`] : []),
+    ...(!fault.mayFail && failed.length > 0 ? [`${CALLS_FAILED}: ${failed.join(", ")}`] : []),
   ];
 }
 
 const RECOVERY_LIMIT_MS = 60_000;
+/** How the promise begins that no call fails. */
+export const CALLS_FAILED = "calls failed";
