@@ -77,7 +77,7 @@ test: check ## Check, then run all tests on real parts
 
 TESTS = 'services/**/*.test.ts' 'libs/**/*.test.ts' 'gateway/**/*.test.ts' 'stack/**/*.test.ts' \
 	'demo/**/*.test.ts' 'e2e/**/*.test.ts' 'ops/**/*.test.ts' 'faults/**/*.test.ts' \
-	'deploy/**/*.test.ts'
+	'deploy/**/*.test.ts' 'bench/**/*.test.ts'
 
 .PHONY: audit
 audit: $(STAMP) ## Look for anything lost, stuck or contradictory in the stack that runs

@@ -5,9 +5,9 @@ import { ordering, skusOf } from "../calls.ts";
 import { percentileMs } from "../figures/latency.ts";
 import type { Ground } from "../ground.ts";
 import { layDueOrders } from "../laid.ts";
-import { runOpenLoad } from "../load.ts";
+import { runOpenLoad, sumOutcomes } from "../load.ts";
 import type { Notes } from "../report.ts";
-import { checkStock, checkTakenOrRefused, layStock, reservedBy } from "../stock.ts";
+import { checkNoFailures, checkStock, checkTakenOrRefused, layStock, REFUSED, reservedBy } from "../stock.ts";
 import { checkOrders, checkPlaced } from "./orders.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
@@ -77,7 +77,9 @@ export async function measureExpiry(ground: Ground, notes: Notes): Promise<void>
     },
     [(p99[1] ?? 0) / Math.max(p99[0] ?? 0, 0.001)],
   );
-  checkTakenOrRefused(notes, "new orders", [before, meanwhile]);
+  notes.measure("refused meanwhile", "calls", [sumOutcomes([meanwhile]).get(REFUSED) ?? 0]);
+  checkNoFailures(notes, "new orders before", [before]);
+  checkTakenOrRefused(notes, "new orders meanwhile", [meanwhile]);
   await checkOrders(ground, notes, "EXPIRED", due, count + 1);
   await checkStock(ground, notes, "expired orders", due, 0);
   const pending = await checkPlaced(ground, notes, "new orders", fresh, [before, meanwhile]);
