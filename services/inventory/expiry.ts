@@ -27,25 +27,26 @@ export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
   // One that can't be expired (somebody's hand was at its rows) does not keep the others from it. Unless it
   // was none but such: then, as when the database was away, whoever asked has to come again.
   async function expireAll(due: readonly DueReservation[], trigger: ExpiryTrigger): Promise<void> {
-    let expired = 0;
+    let [faults, outages] = [0, 0];
     let lastFault: unknown;
     let outage: unknown;
     const expire = async ({ tenant, reservationId }: DueReservation) => {
       try {
         await changes.reservation(tenant, { kind: "expire", reservationId, trigger });
-        expired += 1;
       } catch (error) {
         if (!isOneCallsFault(error)) {
+          outages += 1;
           outage = error;
           return;
         }
+        faults += 1;
         lastFault = error;
         log.error({ tenant, reservationId, err: error }, "a reservation could not be expired");
       }
     };
     await Promise.all(due.map(expire));
-    const error = outage ?? (expired === 0 ? lastFault : undefined);
-    if (error !== undefined) throw error instanceof Error ? error : new Error(String(error));
+    if (outages > 0) throw outage;
+    if (faults > 0 && faults === due.length) throw lastFault;
   }
 
   return {
