@@ -78,7 +78,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: "every event delivered three times and shuffled",
-    amounts: { short: 200, long: 3_400 },
+    amounts: { short: 200, long: 10_000 },
     run: (system, orders, seed) => deliverThrice(system, orders, chanceFrom(seed)),
   },
   {
