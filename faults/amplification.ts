@@ -24,8 +24,8 @@ type Phase = {
   readonly name: string;
   readonly weather: GateWeather | undefined;
   /**
-   * Least calls a wanted one: what shows that repetitions were made and counted at all. None where the circuit
-   * may open, since what it refuses is wanted and not made.
+   * Least calls a wanted one: what shows that repetitions were made and counted at all. None where the
+   * circuit may open, since what it refuses is wanted and not made.
    */
   readonly least: number;
 };

@@ -59,7 +59,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
       if (expired.length < limits.expiryBatch) return;
       // What lies before is done or locked by others; looking at it again would make a long queue slow.
       fromTime = expired.reduce((latest, { expireTime }) => Math.max(latest, expireTime), fromTime);
-      // At least half of the time is the callers', here and where the events arrive.
+      // Most of the time is the callers', here and where the events arrive.
       await pause(limits.expiryRest * (performance.now() - startedAt));
     }
   }

@@ -6,9 +6,9 @@ export const limits = {
   defaultTtlMs: 24 * 3_600_000,
   /**
    * Calls of one batch: past it a larger batch saves next to nothing, and a batch stays within a few
-   * milliseconds.
+   * milliseconds, in which nobody else is answered.
    */
-  batchCalls: 256,
+  batchCalls: 160,
   /** Calls answered in one turn of the event loop: some 2 ms of work. */
   answersATurn: 32,
   /** Calls of a kind that wait or are under way in a process; the next is refused at once (OVERLOADED). */
@@ -24,9 +24,12 @@ export const limits = {
    * Orders expired or abandoned in one transaction: about 10 ms, so that others never wait long for a row or
    * for this process.
    */
-  expiryBatch: 256,
-  /** How long expiry rests between two batches, in times of the last one. */
-  expiryRest: 1,
+  expiryBatch: 128,
+  /**
+   * How long expiry rests between two batches, in times of the last one: what follows from a batch at the
+   * broker and at Inventory is more work than the batch itself, and new orders wait beside it.
+   */
+  expiryRest: 2,
   /** Pause between two looks for orders whose nudge did not come. */
   sweepIntervalMs: 2_000,
   /**
