@@ -21,11 +21,11 @@ export type GateLimits = {
 };
 
 /**
- * As many as wait for their batch, which is enough for a crowd that comes at once. 256 are more than a batch
- * and fill the database. When they take longer than a person notices, more of them would make nothing faster:
- * they only fill the memory that is looked through for garbage, and those that are let in wait for longer.
+ * As many as wait for their batch. A quarter of them are several batches, which fill the database and are
+ * enough for a crowd that comes at once. When they take longer than a person notices, more of them would make
+ * nothing faster: they only fill the memory, and those that are let in wait for longer.
  */
-const STANDARD: GateLimits = { calls: 4_096, callsAlways: 256, slowMs: 100 };
+const STANDARD: GateLimits = { calls: 4_096, callsAlways: 1_024, slowMs: 300 };
 /** By then a part of those that wait is answered. */
 const RETRY_AFTER_MS = 250;
 

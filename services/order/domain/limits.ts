@@ -6,9 +6,9 @@ export const limits = {
   defaultTtlMs: 24 * 3_600_000,
   /**
    * Calls of one batch: past it a larger batch saves next to nothing, and a batch stays within a few
-   * milliseconds, in which nobody else is answered.
+   * milliseconds.
    */
-  batchCalls: 160,
+  batchCalls: 256,
   /** Calls answered in one turn of the event loop: some 2 ms of work. */
   answersATurn: 32,
   /** Calls of a kind that wait or are under way in a process; the next is refused at once (OVERLOADED). */
@@ -29,7 +29,7 @@ export const limits = {
    * How long expiry rests between two batches, in times of the last one: what follows from a batch at the
    * broker and at Inventory is more work than the batch itself, and new orders wait beside it.
    */
-  expiryRest: 2,
+  expiryRest: 2.5,
   /** Pause between two looks for orders whose nudge did not come. */
   sweepIntervalMs: 2_000,
   /**
