@@ -83,7 +83,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: "request ids sent again and again across kills",
-    amounts: { short: 100, long: 10_000 },
+    amounts: { short: 200, long: 10_000 },
     run: (system, requests, seed) => repeatRequests(system, requests, REPETITIONS, chanceFrom(seed)),
   },
   {
