@@ -136,10 +136,8 @@ export function brokenPromises(outcome: Outcome, fault: Pick<Fault, "mayFail">):
     ...findings.map(({ kind, subject, detail }) => `${kind} ${subject}: ${detail}`),
     ...(oversold > 0 ? [`${oversold} units were oversold`] : []),
     ...(longestRecoveryMs > RECOVERY_LIMIT_MS ? [`a clean audit took ${longestRecoveryMs} ms`] : []),
-    ...(!fault.mayFail && failed.length > 0 ? [`${CALLS_FAILED}: ${failed.join(", ")}`] : []),
+    ...(!fault.mayFail && failed.length > 0 ? [`calls failed: ${failed.join(", ")}`] : []),
   ];
 }
 
 const RECOVERY_LIMIT_MS = 60_000;
-/** How the promise begins that no call fails. */
-export const CALLS_FAILED = "calls failed";

@@ -254,7 +254,7 @@ test("an instance that vanishes without a word is noticed in time for another on
     [[], []],
   );
   const tookMs = performance.now() - startedAt;
-  assert.ok(tookMs > 1_000, `it took ${tookMs} ms, so nothing had vanished`);
+  assert.ok(tookMs > 1_000 && tookMs < 4_500, `it took ${tookMs} ms`);
   await Promise.all(proxies.map((proxy) => proxy.stop()));
   for (const peer of peers) await peer.stop({ noticeMs: 0, drainTimeoutMs: 100 });
 });

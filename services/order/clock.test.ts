@@ -83,6 +83,7 @@ for (const [name, shiftMs] of [
       near(settled?.createTime, now);
       near(settled?.endTime, now);
       near(settled?.expireTime, now + LONG_TTL_MS);
+      assert.equal((await client.getOrder({ orderId: due })).order?.state, Order_State.PENDING);
       await eventually(async () => {
         const history = await historyOf(database.sql, due);
         return history.some((entry) => entry.startsWith("3 EXPIRED"));

@@ -78,7 +78,7 @@ it("Inventory that never answers stops creates only, which are told so within th
       "an order expires beside the creates that wait",
     );
     for (const { code, tookMs } of await Promise.all(creates)) {
-      assert.ok(tookMs < 2 * DEADLINE_MS, `${tookMs} ms`);
+      assert.ok(tookMs < DEADLINE_MS + 500, `${tookMs} ms`);
       assert.ok(code === Code.Unavailable || code === Code.DeadlineExceeded, Code[code]);
     }
     let last = await create();
@@ -111,14 +111,9 @@ it("a create that Inventory does not answer is told that it is unavailable befor
     const client = clientOf(running);
     // The connection is made first, so that the deadline is the call's alone.
     await assert.rejects(client.getOrder({ orderId: randomUUID() }));
-    let told: string | undefined;
-    // On a busy machine the answer may come too late now and then.
-    for (let tries = 0; tries < 3 && told !== "Unavailable"; tries += 1) {
-      const error = await client.createOrder(request, { timeoutMs: DEADLINE_MS }).catch(ConnectError.from);
-      assert.ok(error instanceof ConnectError);
-      told = Code[error.code];
-    }
-    assert.equal(told, "Unavailable");
+    const error = await client.createOrder(request, { timeoutMs: DEADLINE_MS }).catch(ConnectError.from);
+    assert.ok(error instanceof ConnectError);
+    assert.equal(Code[error.code], Code[Code.Unavailable]);
     const [row] = await database.sql`select state from orders order by create_time desc limit 1`;
     assert.equal(row?.["state"], "RESERVING");
   } finally {
