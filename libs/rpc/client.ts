@@ -103,7 +103,7 @@ function createBalancedTransport<Service extends DescService>({
   function connectionTo(url: string): Connection {
     let connection = connections.get(url);
     if (!connection) {
-      connection = createConnection(url, timeoutMs);
+      connection = createConnection(url);
       connections.set(url, connection);
     }
     return connection;
@@ -116,7 +116,9 @@ function createBalancedTransport<Service extends DescService>({
       let mayBeAtWork = false;
       for (const [tried, url] of inOrder(await currentInstances()).entries()) {
         const leftMs = Math.ceil(until - performance.now());
-        if (lastError && (leftMs <= 0 || (mayBeAtWork && budget?.spend() === false))) throw lastError;
+        // No time at all would mean no limit to the transport.
+        if (leftMs <= 0) throw lastError ?? new ConnectError("no time is left", Code.DeadlineExceeded);
+        if (lastError && mayBeAtWork && budget?.spend() === false) throw lastError;
         contextValues?.set(instancesTried, tried + 1);
         const { transport, wasHeard } = connectionTo(url);
         try {
@@ -147,13 +149,12 @@ type Connection = {
   readonly wasHeard: () => boolean;
 };
 
-function createConnection(url: string, timeoutMs: number): Connection {
+function createConnection(url: string): Connection {
   const { hostname, port } = new URL(url);
   let socket: Socket | undefined;
   const transport = createConnectTransport({
     baseUrl: url,
     httpVersion: "2",
-    defaultTimeoutMs: timeoutMs,
     readMaxBytes: READ_MAX_BYTES,
     pingIntervalMs: PING_INTERVAL_MS,
     pingTimeoutMs: PING_TIMEOUT_MS,
