@@ -24,29 +24,24 @@ const SWEEP_GRACE_MS = 2_000;
 
 /** Makes the expiry of a process. */
 export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
-  // One that can't be expired (somebody's hand was at its rows) does not keep the others from it. Unless it
-  // was none but such: then, as when the database was away, whoever asked has to come again.
+  // One that can't be expired (somebody's hand was at its rows) does not keep the others from it. If none can
+  // be, or the database was away for any of them, whoever asked has to come again.
   async function expireAll(due: readonly DueReservation[], trigger: ExpiryTrigger): Promise<void> {
-    let [faults, outages] = [0, 0];
-    let lastFault: unknown;
-    let outage: unknown;
+    const failures: unknown[] = [];
     const expire = async ({ tenant, reservationId }: DueReservation) => {
       try {
         await changes.reservation(tenant, { kind: "expire", reservationId, trigger });
       } catch (error) {
-        if (!isOneCallsFault(error)) {
-          outages += 1;
-          outage = error;
-          return;
+        failures.push(error);
+        if (isOneCallsFault(error)) {
+          log.error({ tenant, reservationId, err: error }, "a reservation could not be expired");
         }
-        faults += 1;
-        lastFault = error;
-        log.error({ tenant, reservationId, err: error }, "a reservation could not be expired");
       }
     };
     await Promise.all(due.map(expire));
-    if (outages > 0) throw outage;
-    if (faults > 0 && faults === due.length) throw lastFault;
+    const outages = failures.filter((error) => !isOneCallsFault(error));
+    if (outages.length > 0) throw outages[0];
+    if (failures.length > 0 && failures.length === due.length) throw failures[0];
   }
 
   return {
