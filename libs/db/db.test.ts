@@ -93,6 +93,23 @@ describe("a transaction", () => {
     );
     assert.equal((await sql`select 1 from pairs where id = 9`).length, 0);
   });
+
+  test("that fails takes nothing more from work that still goes on", async () => {
+    const { sql } = database;
+    for (let id = 100; id < 120; id += 1) {
+      await assert.rejects(
+        inTransaction(sql, async (tx) => {
+          await tx`select 1`;
+          // Comes while the driver waits for the end of its rollback.
+          setImmediate(() => void Promise.resolve(tx`insert into pairs (id, units) values (${id}, 1)`));
+          throw new Error("changed my mind");
+        }),
+        /changed my mind/,
+      );
+    }
+    await inTransaction(sql, async (tx) => await tx`select 1`);
+    assert.equal((await sql`select 1 from pairs where id >= 100`).length, 0);
+  });
 });
 
 describe("what the database throws", () => {

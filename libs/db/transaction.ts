@@ -37,7 +37,8 @@ export async function inTransaction<Result>(
 // When the connection is lost, the driver rejects the transaction as a whole, and that is all that may
 // happen: what `work` or the driver's own rollback sent on that connection then would end the process, or run
 // in a transaction of somebody else once the connection is made anew (postgres.js 3.4.9, its issues 1208 and
-// 1216). So from then on `work` is neither answered nor heard.
+// 1216). So from then on `work` is neither answered nor heard. Nor is it once it has failed: what a part of
+// it that still goes on sent behind the rollback would take effect by itself.
 async function begin<Result>(sql: Sql, mode: string, work: (tx: Tx) => Promise<Result>): Promise<Result> {
   let isOver = false;
   const fence: ProxyHandler<Tx> = {
@@ -50,6 +51,7 @@ async function begin<Result>(sql: Sql, mode: string, work: (tx: Tx) => Promise<R
       return isOver ? await forever() : { result };
     } catch (error) {
       if (isOver || isConnectionLost(error)) return await forever();
+      isOver = true;
       throw error;
     }
   }
