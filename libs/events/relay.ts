@@ -1,4 +1,3 @@
-import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Loop } from "#libs/boot";
 import type { Sql } from "#libs/db";
@@ -43,6 +42,11 @@ const POLL_INTERVAL_MS = 1_000;
 const LEASE_MS = 45_000;
 /** Rows a claim: enough that a statement's cost vanishes among them, few enough for a moment's memory. */
 const CLAIM_LIMIT = 500;
+/**
+ * For so long what is confirmed is gathered before it is deleted, in one statement, unless it is enough for
+ * one before that. Nobody waits for it; a crash meanwhile means repetitions.
+ */
+const SETTLE_AFTER_MS = 100;
 /** Messages under way at once; above it new ones are left to the table. */
 const MAX_UNDER_WAY = 4_000;
 const MEASURE_INTERVAL_MS = 10_000;
@@ -67,6 +71,7 @@ export function createOutboxRelay(options: RelayOptions): OutboxRelay {
   const underWay = new Set<string>();
   const finished = { sent: new Array<OutboxKey>(), kept: new Array<OutboxKey>() };
   let settling = false;
+  let enough = new AbortController();
   let progress = Promise.withResolvers<void>();
   let sleep = new AbortController();
   let measuredAtMs = Number.NEGATIVE_INFINITY;
@@ -91,14 +96,22 @@ export function createOutboxRelay(options: RelayOptions): OutboxRelay {
     const outcome = await publisher.send(asOutgoing(message));
     metrics?.published.inc({ outcome });
     (outcome === "confirmed" ? finished.sent : finished.kept).push(message);
+    if (countFinished() >= CLAIM_LIMIT) enough.abort();
     if (!settling) void settle();
   }
 
-  // Everything that finishes while one statement runs shares the next one.
+  function countFinished(): number {
+    return finished.sent.length + finished.kept.length;
+  }
+
+  // Everything that finishes in a moment, or while one statement runs, shares the next one.
   async function settle(): Promise<void> {
     settling = true;
-    while (finished.sent.length + finished.kept.length > 0) {
-      await turnOfTheLoop();
+    while (countFinished() > 0) {
+      enough = new AbortController();
+      if (countFinished() < CLAIM_LIMIT && !stopping.signal.aborted) {
+        await pauseUnlessStopped(SETTLE_AFTER_MS, enough.signal);
+      }
       const sent = finished.sent.splice(0);
       const kept = finished.kept.splice(0);
       try {
@@ -149,6 +162,7 @@ export function createOutboxRelay(options: RelayOptions): OutboxRelay {
   async function drain(): Promise<void> {
     stopping.abort();
     sleep.abort();
+    enough.abort();
     await endsWithin(untilIdle(), DRAIN_TIMEOUT_MS);
     await publisher.stop();
     progress.resolve();
