@@ -36,6 +36,7 @@ const unavailable = new Set([
 /** Serialization failure and deadlock: the same work may succeed at the next try. */
 const conflicts = new Set(["40001", "40P01"]);
 
+const UNIQUE_VIOLATION = "23505";
 /** A lock that did not come in time: somebody works on the same rows for long. */
 const LOCK_NOT_AVAILABLE = "55P03";
 /** A statement that ran into its timeout. */
@@ -67,6 +68,11 @@ export function isConnectionLost(error: unknown): boolean {
 /** Whether two transactions collided and the same one may be tried again. */
 export function isConflict(error: unknown): boolean {
   return conflicts.has(codeOf(error));
+}
+
+/** Whether a row was refused because another has its key. */
+export function isDuplicate(error: unknown): boolean {
+  return codeOf(error) === UNIQUE_VIOLATION;
 }
 
 /** Turns what the database threw into what a caller may see; other errors are returned as they are. */

@@ -1,5 +1,5 @@
 export { type ConnectOptions, connect, databaseNow, type Sql, type Tx } from "./connect.ts";
-export { asDomainError, type ConstraintReasons, isOneCallsFault, isUnavailable } from "./failure.ts";
+export { asDomainError, type ConstraintReasons, isDuplicate, isOneCallsFault, isUnavailable } from "./failure.ts";
 export {
   type AppliedMigration,
   checkMigrations,
@@ -8,5 +8,5 @@ export {
   pendingMigrations,
 } from "./migrate.ts";
 export { analyzeGrown } from "./statistics.ts";
-export { inTransaction, type TransactionOptions } from "./transaction.ts";
+export { inTransaction, retryConflicts, type TransactionOptions } from "./transaction.ts";
 export { uuidv7 } from "./uuid.ts";

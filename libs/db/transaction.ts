@@ -23,10 +23,20 @@ export async function inTransaction<Result>(
   work: (tx: Tx) => Promise<Result>,
   options: TransactionOptions = {},
 ): Promise<Result> {
-  const attempts = options.attempts ?? ATTEMPTS;
+  return await retryConflicts(() => begin(sql, options.mode ?? "read write", work), options.attempts);
+}
+
+/**
+ * Does `work`, which is a whole transaction, again after a serialization failure or a deadlock, a bounded
+ * number of times; then the database's error is thrown. For a statement that is a transaction by itself.
+ */
+export async function retryConflicts<Result>(
+  work: () => Promise<Result>,
+  attempts = ATTEMPTS,
+): Promise<Result> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await begin(sql, options.mode ?? "read write", work);
+      return await work();
     } catch (error) {
       if (attempt >= attempts || !isConflict(error)) throw error;
       await pause(FIRST_PAUSE_MS * 2 ** attempt * (0.5 + Math.random() / 2));

@@ -1,15 +1,12 @@
 /** The first transaction of a placement: the order as RESERVING, under its request_id. */
 import type { Outcome } from "#libs/batch";
-import type { Tx } from "#libs/db";
+import { inTransaction, isDuplicate, retryConflicts, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
-import { type Draft, type Order, place } from "../domain/order.ts";
+import { type Order, place } from "../domain/order.ts";
 import { orderIdTaken } from "../domain/reservation.ts";
 import { readOrders } from "../store/orders.ts";
-import { countAttempt, insertLines, insertOrders } from "../store/placement.ts";
-import { deleteRequests, findRequests, insertRequests, type RequestKey } from "../store/requests.ts";
-
-/** A call that wants an order placed. */
-export type OpeningCall = { readonly draft: Draft; readonly request: RequestKey | undefined };
+import { countAttempt, type Opening, openOrders } from "../store/placement.ts";
+import { findRequests, type RequestKey } from "../store/requests.ts";
 
 /** What a call found or made. */
 export type Opened =
@@ -17,85 +14,90 @@ export type Opened =
   | { readonly kind: "reserving"; readonly order: Order; readonly isNew: boolean }
   /** The same request was here before and its order has left RESERVING. */
   | { readonly kind: "known"; readonly order: Order; readonly now: number }
-  /** The same request was here before and its order has just been taken back: begin anew. */
+  /**
+   * Somebody was here before in this very moment: the same request, whose order has just been taken back, or
+   * one that wanted the id of another order of the batch. Begin anew.
+   */
   | { readonly kind: "gone" };
 
 /** Opens the placements of a batch, each by itself. */
 export async function openPlacements(
-  tx: Tx,
+  sql: Sql,
   tenant: string,
-  calls: readonly OpeningCall[],
+  openings: readonly Opening[],
 ): Promise<Outcome<Opened>[]> {
-  const claims = firstBy(calls, (call) => call.request?.requestId);
-  const claimed = await insertRequests(tx, tenant, requestsOf([...claims.values()]));
-  const isNew = (call: OpeningCall): boolean =>
-    call.request === undefined ||
-    (claimed.has(call.request.requestId) && claims.get(call.request.requestId) === call);
-  const opening = calls.filter(isNew);
-  const owners = firstBy(opening, (call) => call.draft.orderId);
-  const createTimes = await insertOrders(
-    tx,
-    tenant,
-    [...owners.values()].map(({ draft }) => draft),
-  );
-  const hasOpened = (call: OpeningCall): boolean =>
-    createTimes.has(call.draft.orderId) && owners.get(call.draft.orderId) === call;
-  const refused = requestsOf(opening.filter((call) => !hasOpened(call)));
-  await Promise.all([
-    insertLines(
-      tx,
-      tenant,
-      opening.filter(hasOpened).map(({ draft }) => draft),
-    ),
-    deleteRequests(
-      tx,
-      tenant,
-      refused.map(({ requestId }) => requestId),
-    ),
-  ]);
-  const repeated = await findRepeated(
-    tx,
-    tenant,
-    calls.filter((call) => !isNew(call)),
-  );
-  return calls.map((call) => {
-    const found = repeated.get(call);
-    if (found) return found;
-    const createTime = createTimes.get(call.draft.orderId);
-    if (createTime === undefined || !hasOpened(call)) {
-      return { ok: false, error: orderIdTaken(call.draft.orderId) };
-    }
-    return { ok: true, value: { kind: "reserving", order: place(call.draft, createTime), isNew: true } };
+  const first = firstOfTheirIds(openings);
+  const createTimes = await openNew(sql, tenant, [...first]);
+  const createTimeOf = (opening: Opening): number | undefined =>
+    first.has(opening) ? createTimes.get(opening.draft.orderId) : undefined;
+  const others = openings.filter((opening) => createTimeOf(opening) === undefined);
+  const judged = others.length > 0 ? await judgeOthers(sql, tenant, others) : undefined;
+  return openings.map((opening): Outcome<Opened> => {
+    const createTime = createTimeOf(opening);
+    if (createTime === undefined) return judged?.get(opening) ?? gone;
+    return { ok: true, value: { kind: "reserving", order: place(opening.draft, createTime), isNew: true } };
   });
 }
 
-async function findRepeated(
-  tx: Tx,
+const gone: Outcome<Opened> = { ok: true, value: { kind: "gone" } };
+
+// Of those that want the same order_id or come with the same request_id, the first of the batch.
+function firstOfTheirIds(openings: readonly Opening[]): Set<Opening> {
+  const ids = new Set<string>();
+  const first = new Set<Opening>();
+  for (const opening of openings) {
+    const { draft, request } = opening;
+    const own = request ? [draft.orderId, `request ${request.requestId}`] : [draft.orderId];
+    if (own.some((id) => ids.has(id))) continue;
+    for (const id of own) ids.add(id);
+    first.add(opening);
+  }
+  return first;
+}
+
+async function openNew(
+  sql: Sql,
   tenant: string,
-  calls: readonly OpeningCall[],
-): Promise<Map<OpeningCall, Outcome<Opened>>> {
-  if (calls.length === 0) return new Map();
-  const used = await findRequests(
-    tx,
-    tenant,
-    requestsOf(calls).map(({ requestId }) => requestId),
-  );
-  const orderIds = [...new Set([...used.values()].map(({ orderId }) => orderId))];
-  await countAttempt(tx, tenant, orderIds);
-  const { now, orders } = await readOrders(tx, tenant, orderIds);
-  return new Map(
-    calls.map((call): [OpeningCall, Outcome<Opened>] => {
-      const request = used.get(call.request?.requestId ?? "");
-      if (!request) return [call, { ok: true, value: { kind: "gone" } }];
-      if (!isSameRequest(request, call.request)) return [call, { ok: false, error: requestIdReused() }];
-      const order = orders.get(request.orderId);
-      if (!order) return [call, { ok: true, value: { kind: "gone" } }];
-      if (order.state === "RESERVING") {
-        return [call, { ok: true, value: { kind: "reserving", order, isNew: false } }];
-      }
-      return [call, { ok: true, value: { kind: "known", order, now } }];
-    }),
-  );
+  openings: readonly Opening[],
+): Promise<ReadonlyMap<string, number>> {
+  try {
+    return await retryConflicts(() => openOrders(sql, tenant, openings));
+  } catch (error) {
+    if (isDuplicate(error)) return new Map();
+    throw error;
+  }
+}
+
+// Nothing was written for these: they are judged by what is there.
+async function judgeOthers(
+  sql: Sql,
+  tenant: string,
+  openings: readonly Opening[],
+): Promise<Map<Opening, Outcome<Opened>>> {
+  const requestIds = openings.flatMap(({ request }) => (request ? [request.requestId] : []));
+  return await inTransaction(sql, async (tx) => {
+    const used = await findRequests(tx, tenant, requestIds);
+    const repeated = [...new Set([...used.values()].map(({ orderId }) => orderId))];
+    await countAttempt(tx, tenant, repeated);
+    const wanted = new Set([...repeated, ...openings.map(({ draft }) => draft.orderId)]);
+    const { now, orders } = await readOrders(tx, tenant, [...wanted]);
+    return new Map(openings.map((opening) => [opening, judge(opening, used, orders, now)]));
+  });
+}
+
+function judge(
+  { draft, request }: Opening,
+  usedRequests: ReadonlyMap<string, RequestKey>,
+  orders: ReadonlyMap<string, Order>,
+  now: number,
+): Outcome<Opened> {
+  const used = usedRequests.get(request?.requestId ?? "");
+  if (!used) return orders.has(draft.orderId) ? { ok: false, error: orderIdTaken(draft.orderId) } : gone;
+  if (!isSameRequest(used, request)) return { ok: false, error: requestIdReused() };
+  const order = orders.get(used.orderId);
+  if (!order) return gone;
+  if (order.state === "RESERVING") return { ok: true, value: { kind: "reserving", order, isNew: false } };
+  return { ok: true, value: { kind: "known", order, now } };
 }
 
 /** Whether two uses of one request_id are the same request. */
@@ -109,20 +111,4 @@ export function requestIdReused(): DomainError {
   return new DomainError("REQUEST_ID_REUSED", `request_id: ${description}`, {
     fields: [{ field: "request_id", description }],
   });
-}
-
-function requestsOf(calls: readonly OpeningCall[]): RequestKey[] {
-  return calls.flatMap(({ request }) => (request ? [request] : []));
-}
-
-function firstBy<Value>(
-  values: readonly Value[],
-  keyOf: (value: Value) => string | undefined,
-): Map<string, Value> {
-  const first = new Map<string, Value>();
-  for (const value of values) {
-    const key = keyOf(value);
-    if (key !== undefined && !first.has(key)) first.set(key, value);
-  }
-  return first;
 }

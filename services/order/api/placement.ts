@@ -11,9 +11,10 @@ import type { Draft, Order } from "../domain/order.ts";
 import { type Reserved, verdictOf, verdictOfFailure } from "../domain/reservation.ts";
 import type { OrderToReserve } from "../inventory.ts";
 import type { OrderMetrics } from "../metrics.ts";
+import type { Opening } from "../store/placement.ts";
 import type { RequestKey } from "../store/requests.ts";
 import { answerOf, type Finished, type FinishingCall, finishPlacements } from "./finishing.ts";
-import { type Opened, type OpeningCall, openPlacements } from "./opening.ts";
+import { type Opened, openPlacements } from "./opening.ts";
 
 export type PlacementParts = {
   readonly sql: Sql;
@@ -49,13 +50,13 @@ const OVERLOAD_RETRY_MS = 250;
  */
 export function createPlacement({ sql, reserving, announcer, metrics }: PlacementParts): Placement {
   const common = { maxBatch: limits.batchCalls, maxWaiting: limits.waitingCalls };
-  const opening = createBatcher<OpeningCall, Opened>({
+  const opening = createBatcher<Opening, Opened>({
     ...common,
     name: "order-opening",
     splitsOn: isOneCallsFault,
     observe: metrics.observeBatch("opening"),
     execute: async (calls, tenant) => {
-      const outcomes = await inTransaction(sql, (tx) => openPlacements(tx, tenant, calls));
+      const outcomes = await openPlacements(sql, tenant, calls);
       metrics.countOrders("RESERVING", outcomes.filter(isNew).length);
       return outcomes;
     },

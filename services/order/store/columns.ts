@@ -4,8 +4,8 @@
  */
 
 /** A column of ids: text without quotes or backslashes. */
-export function uuids(values: readonly string[]): string {
-  return `{${values.join(",")}}`;
+export function uuids(values: readonly (string | undefined)[]): string {
+  return `{${values.map((value) => value ?? "null").join(",")}}`;
 }
 
 /** A column of numbers. */
@@ -19,14 +19,18 @@ export function texts(values: readonly (string | undefined)[]): string {
 }
 
 /** A column of bytes. */
-export function bytes(values: readonly Uint8Array[]): string {
-  return `{${values.map((value) => `"\\\\x${Buffer.from(value).toString("hex")}"`).join(",")}}`;
+export function bytes(values: readonly (Uint8Array | undefined)[]): string {
+  return `{${values.map((value) => (value ? hex(value) : "null")).join(",")}}`;
 }
 
 /** A column of times, given in milliseconds since 1970. */
 export function times(values: readonly (number | undefined)[]): string {
   const written = values.map((value) => (value === undefined ? "null" : new Date(value).toISOString()));
   return `{${written.join(",")}}`;
+}
+
+function hex(value: Uint8Array): string {
+  return `"\\\\x${Buffer.from(value).toString("hex")}"`;
 }
 
 function quoted(text: string): string {

@@ -1,30 +1,64 @@
-import type { Tx } from "#libs/db";
+import type { Sql, Tx } from "#libs/db";
 import type { Draft, Rejection } from "../domain/order.ts";
-import { numbers, texts, uuids } from "./columns.ts";
+import { bytes, numbers, texts, uuids } from "./columns.ts";
+import type { RequestKey } from "./requests.ts";
+
+/** An order that is to be opened, and the request that wants it. */
+export type Opening = { readonly draft: Draft; readonly request: RequestKey | undefined };
 
 /**
- * Writes the orders as RESERVING, with the first row of their history, and returns when each came into being.
- * An id that is taken is left out.
+ * Writes new orders as RESERVING, each with its lines, the first row of its history and its request_id, all
+ * in this one statement, and returns when each came into being. Left out are those whose request_id somebody
+ * has used, and those whose own id is taken; no two may have the same. Waits for others who are about to take
+ * the same ones, request_ids first, all in one order. If an order's id is taken in this very moment nothing
+ * is written: it throws what `isDuplicate` knows.
+ *
+ * Each order is looked up by itself, and lists are compared with what was written by `or` and `is true`: as
+ * joins, which `not exists` and a plain `in` become, they would compare each row with each.
  */
-export async function insertOrders(
-  tx: Tx,
+export async function openOrders(
+  sql: Sql,
   tenant: string,
-  drafts: readonly Draft[],
+  openings: readonly Opening[],
 ): Promise<Map<string, number>> {
-  if (drafts.length === 0) return new Map();
-  const rows = await tx<{ order_id: string; create_time: Date }[]>`
-    with placed as (
-      insert into orders
-        (tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time)
-      select ${tenant}, order_id, 'RESERVING', 1, customer_id, currency, note, now(), now()
+  const drafts = openings.map(({ draft }) => draft);
+  const lines = drafts.flatMap((draft) =>
+    draft.lines.map((line, index) => ({ ...line, orderId: draft.orderId, lineNumber: index + 1 })),
+  );
+  const rows = await sql<{ order_id: string; create_time: Date }[]>`
+    with draft as materialized (
+      select *
       from unnest(
         ${uuids(drafts.map((draft) => draft.orderId))}::uuid[],
         ${texts(drafts.map((draft) => draft.customerId))}::text[],
         ${texts(drafts.map((draft) => draft.currency))}::text[],
-        ${texts(drafts.map((draft) => draft.note))}::text[]
-      ) as draft (order_id, customer_id, currency, note)
-      order by order_id
+        ${texts(drafts.map((draft) => draft.note))}::text[],
+        ${uuids(openings.map(({ request }) => request?.requestId))}::uuid[],
+        ${bytes(openings.map(({ request }) => request?.hash))}::bytea[]
+      ) as draft (order_id, customer_id, currency, note, request_id, request_hash)
+      where (
+        select orders.order_id
+        from orders
+        where orders.tenant_id = ${tenant}
+          and orders.order_id = draft.order_id
+      ) is null
+    ),
+    claimed as (
+      insert into requests (tenant_id, request_id, request_hash, order_id)
+      select ${tenant}, request_id, request_hash, order_id
+      from draft
+      where request_id is not null
+      order by request_id
       on conflict do nothing
+      returning request_id
+    ),
+    placed as (
+      insert into orders
+        (tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time)
+      select ${tenant}, order_id, 'RESERVING', 1, customer_id, currency, note, now(), now()
+      from draft
+      where request_id is null or request_id in (select request_id from claimed)
+      order by order_id
       returning order_id, create_time
     ),
     history as (
@@ -32,29 +66,23 @@ export async function insertOrders(
         (tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason)
       select ${tenant}, order_id, 1, null, 'RESERVING', create_time, 'api', ''
       from placed
+    ),
+    lines as (
+      insert into order_lines (tenant_id, order_id, line_number, sku, location_id, quantity, unit_amount)
+      select ${tenant}, order_id, line_number, sku, location_id, quantity, unit_amount
+      from unnest(
+        ${uuids(lines.map((line) => line.orderId))}::uuid[],
+        ${numbers(lines.map((line) => line.lineNumber))}::integer[],
+        ${texts(lines.map((line) => line.sku))}::text[],
+        ${texts(lines.map((line) => line.locationId))}::text[],
+        ${numbers(lines.map((line) => line.quantity))}::integer[],
+        ${numbers(lines.map((line) => line.unitAmount))}::bigint[]
+      ) as line (order_id, line_number, sku, location_id, quantity, unit_amount)
+      where (order_id in (select order_id from placed)) is true
     )
     select order_id, create_time
     from placed`;
   return new Map(rows.map((row) => [row.order_id, row.create_time.getTime()]));
-}
-
-/** Writes the lines of new orders. */
-export async function insertLines(tx: Tx, tenant: string, drafts: readonly Draft[]): Promise<void> {
-  if (drafts.length === 0) return;
-  const rows = drafts.flatMap(({ orderId, lines }) =>
-    lines.map((line, index) => ({ ...line, orderId, lineNumber: index + 1 })),
-  );
-  await tx`
-    insert into order_lines (tenant_id, order_id, line_number, sku, location_id, quantity, unit_amount)
-    select ${tenant}, order_id, line_number, sku, location_id, quantity, unit_amount
-    from unnest(
-      ${uuids(rows.map((row) => row.orderId))}::uuid[],
-      ${numbers(rows.map((row) => row.lineNumber))}::integer[],
-      ${texts(rows.map((row) => row.sku))}::text[],
-      ${texts(rows.map((row) => row.locationId))}::text[],
-      ${numbers(rows.map((row) => row.quantity))}::integer[],
-      ${numbers(rows.map((row) => row.unitAmount))}::bigint[]
-    ) as line (order_id, line_number, sku, location_id, quantity, unit_amount)`;
 }
 
 /** Tells the orders that are still RESERVING that one more call works at them; see takeBack. */
