@@ -9,12 +9,12 @@ import {
   containerPorts,
   databases,
   GATEWAY_PORT,
-  NODE_FLAGS,
   postgresSettings,
   rabbitmqSettings,
   SERVICES,
   type ServiceName,
   serviceVariables,
+  YOUNG_GENERATION_FLAG,
 } from "../stack/system.ts";
 import { brokerUserOf } from "./rabbitmq-definitions.ts";
 import {
@@ -145,7 +145,7 @@ describe("settings", () => {
   });
 
   test("of Node are the same as wherever else the project runs a service", () => {
-    assert.match(readText("deploy/run-service"), new RegExp(`exec node ${NODE_FLAGS.join(" ")} "services/`));
+    assert.match(readText("deploy/run-service"), new RegExp(`exec node ${YOUNG_GENERATION_FLAG} "services/`));
   });
 
   test("of Postgres are the same as wherever else the project runs it", () => {

@@ -45,7 +45,8 @@ export async function openHttp1Client(url: string, callers: number): Promise<Cli
   }
   return {
     send: (stencil, values, done) => {
-      const connection = idle.pop();
+      // In turns, so that none is idle for so long that the gateway closes it.
+      const connection = idle.shift();
       if (connection) start(connection, stencil, values, done);
       else queue.push({ stencil, values, done });
     },

@@ -1,5 +1,11 @@
 export { type ConnectOptions, connect, databaseNow, type Sql, type Tx } from "./connect.ts";
-export { asDomainError, type ConstraintReasons, isDuplicate, isOneCallsFault, isUnavailable } from "./failure.ts";
+export {
+  asDomainError,
+  type ConstraintReasons,
+  isDuplicate,
+  isOneCallsFault,
+  isUnavailable,
+} from "./failure.ts";
 export {
   type AppliedMigration,
   checkMigrations,

@@ -64,6 +64,7 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
   const finishing = createBatcher<FinishingCall, Finished>({
     ...common,
     name: "order-finishing",
+    answersATurn: limits.placedATurn,
     splitsOn: isOneCallsFault,
     observe: metrics.observeBatch("finishing"),
     execute: async (calls, tenant) => {
