@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, beforeEach, describe, it } from "node:test";
 import { create } from "@bufbuild/protobuf";
+import { inTransaction } from "#libs/db";
 import { DomainError } from "#libs/reasons";
 import { testCall } from "#libs/testing";
 import { GetOrderRequestSchema, Order_State } from "#proto/holdfast/order/v1/order_pb.ts";
@@ -243,5 +244,61 @@ describe("an order that Inventory refused at a second try, while the first may s
     const orderId = randomUUID();
     await rejectsWith("DEPENDENCY_UNAVAILABLE", placeAt(scene, "", orderId));
     assert.equal(await stateOf(orderId), Order_State.RESERVING);
+  });
+});
+
+describe("an order whose id somebody else is about to take", () => {
+  // As another instance would have it, between its insert and its commit.
+  async function takeMeanwhile(orderId: string, work: () => Promise<void>): Promise<void> {
+    await inTransaction(scene.sql, async (tx) => {
+      await tx`
+        insert into orders
+          (tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time)
+        values ('demo', ${orderId}, 'RESERVING', 1, 'other', '', '', now(), now())`;
+      await tx`
+        insert into order_lines (tenant_id, order_id, line_number, sku, location_id, quantity, unit_amount)
+        values ('demo', ${orderId}, 1, 'tea', '', 1, 0)`;
+      await work();
+    });
+  }
+
+  async function isSomebodyWaiting(): Promise<boolean> {
+    const rows = await scene.sql`
+      select 1
+      from pg_stat_activity
+      where datname = current_database()
+        and wait_event_type = 'Lock'`;
+    return rows.length > 0;
+  }
+
+  it("is refused, its request_id stays free, and its neighbours in the batch are placed", async () => {
+    const [taken, requestId] = [randomUUID(), randomUUID()];
+    let placing: Promise<PromiseSettledResult<unknown>[]> | undefined;
+    await takeMeanwhile(taken, async () => {
+      placing = Promise.allSettled([
+        placeAt(scene, requestId, taken),
+        placeAt(scene, randomUUID(), randomUUID()),
+        placeAt(scene, "", randomUUID()),
+      ]);
+      await eventually(isSomebodyWaiting, "the batch waits for the id");
+    });
+    const outcomes = await placing;
+    assert.deepEqual(
+      outcomes?.map((outcome) => (outcome.status === "rejected" ? outcome.reason.reason : "OK")),
+      ["ORDER_EXISTS", "OK", "OK"],
+    );
+    const { order } = await placeAt(scene, requestId, randomUUID());
+    assert.equal(order?.state, Order_State.PENDING);
+  });
+
+  it("is refused, if another of its batch has it", async () => {
+    const orderId = randomUUID();
+    const outcomes = await Promise.allSettled(
+      [randomUUID(), randomUUID()].map((requestId) => placeAt(scene, requestId, orderId)),
+    );
+    assert.deepEqual(
+      outcomes.map((outcome) => (outcome.status === "rejected" ? outcome.reason.reason : "OK")),
+      ["OK", "ORDER_EXISTS"],
+    );
   });
 });
