@@ -144,7 +144,7 @@ describe("settings", () => {
     }
   });
 
-  test("of Node are the same as wherever else the project runs a service", () => {
+  test("of Node's young generation are the same as wherever else the project runs a service", () => {
     assert.match(readText("deploy/run-service"), new RegExp(`exec node ${YOUNG_GENERATION_FLAG} "services/`));
   });
 

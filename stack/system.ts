@@ -21,8 +21,8 @@ export const YOUNG_GENERATION_FLAG = "--max-semi-space-size=16";
 
 /**
  * How Node runs a service outside a container. The old generation is looked through for garbage the sooner,
- * the less it may ever grow to: at half the load a service then keeps 175 MB resident instead of 250. In a
- * container the limit follows from the container's memory.
+ * the less it may ever grow to: at half the load a service then keeps less than 190 MB resident instead of
+ * 250. In a container the limit follows from the container's memory.
  */
 export const NODE_FLAGS = [YOUNG_GENERATION_FLAG, "--max-old-space-size=1536"] as const;
 

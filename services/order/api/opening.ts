@@ -15,8 +15,8 @@ export type Opened =
   /** The same request was here before and its order has left RESERVING. */
   | { readonly kind: "known"; readonly order: Order; readonly now: number }
   /**
-   * Somebody was here before in this very moment: the same request, whose order has just been taken back, or
-   * one that wanted the id of another order of the batch. Begin anew.
+   * Nothing was written and nothing is there: the same request was here before and its order has just been
+   * taken back, or an id of another call of the batch was taken in this very moment. Begin anew.
    */
   | { readonly kind: "gone" };
 

@@ -18,7 +18,10 @@ export const limits = {
   placedATurn: 64,
   /** Calls of a kind that wait or are under way in a process; the next is refused at once (OVERLOADED). */
   waitingCalls: 4_096,
-  /** How often a create begins anew because a repetition of itself took the order back under its feet. */
+  /**
+   * How often a create begins anew because a repetition of itself took the order back under its feet, or
+   * because an id of its batch was taken in the very moment.
+   */
   placingRounds: 3,
   /**
    * The longest wait for Inventory's answer: shorter than the default deadline of a call (5 s), so that it is
