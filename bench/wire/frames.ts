@@ -1,20 +1,7 @@
 /** The parts of HTTP/2 (RFC 9113) and HPACK (RFC 7541) that a load generator needs to write and to read. */
+import { FRAME_HEAD_BYTES, flags, frameTypes, PREFACE, settingIds } from "#libs/http2";
 import { makeStencil, type Stencil } from "./stencil.ts";
 
-export const FRAME_HEAD_BYTES = 9;
-export const frameTypes = {
-  data: 0,
-  headers: 1,
-  reset: 3,
-  settings: 4,
-  ping: 6,
-  goAway: 7,
-  windowUpdate: 8,
-} as const;
-export const flags = { ack: 1, endStream: 1, endHeaders: 4, padded: 8, priority: 32 } as const;
-export const settingIds = { headerTableSize: 1, maxConcurrentStreams: 3, initialWindowSize: 4 } as const;
-
-const PREFACE = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const GRPC_HEAD_BYTES = 5;
 // Entries of HPACK's static table.
 const METHOD_POST = 0x83;

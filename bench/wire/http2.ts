@@ -1,16 +1,8 @@
 import { connect, type Socket } from "node:net";
 import { Code } from "@connectrpc/connect";
+import { FRAME_HEAD_BYTES, flags, frameTypes, settingIds } from "#libs/http2";
 import { addressOf, type Client, CONNECTION_LOST, OK, type Outcome } from "./client.ts";
-import {
-  FRAME_HEAD_BYTES,
-  flags,
-  frameHead,
-  frameTypes,
-  greeting,
-  grpcStatusOf,
-  settingIds,
-  windowUpdate,
-} from "./frames.ts";
+import { frameHead, greeting, grpcStatusOf, windowUpdate } from "./frames.ts";
 import { fillStencil, type Stencil } from "./stencil.ts";
 
 export type Http2ClientOptions = {

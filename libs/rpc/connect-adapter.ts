@@ -1,4 +1,3 @@
-import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
 import type { Message } from "@bufbuild/protobuf";
 import {
   Code,
@@ -7,17 +6,14 @@ import {
   createConnectRouter,
   type HandlerContext,
 } from "@connectrpc/connect";
-import {
-  compressionBrotli,
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from "@connectrpc/connect-node";
+import { compressionBrotli, compressionGzip } from "@connectrpc/connect-node";
 import type { Logger } from "pino";
+import { errorCodes, RepeatedField, type ServerStream } from "#libs/http2";
 import type { RpcMethod, RpcService } from "./call.ts";
 import { explainRefusal } from "./connect-refusal.ts";
 import type { Incoming } from "./open-call.ts";
 import type { Pipeline } from "./pipeline.ts";
+import { requestOf, writeResponse } from "./universal.ts";
 
 export type ConnectAdapterOptions = {
   readonly services: readonly RpcService[];
@@ -29,7 +25,7 @@ export type ConnectAdapterOptions = {
   readonly log: Logger;
 };
 
-type NodeHandler = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+const notFound = [new RepeatedField(":status", "404")];
 
 const jsonOptions = {
   // A misspelt field is an error here; the transcoder of the gateway can't tell.
@@ -43,7 +39,7 @@ const jsonOptions = {
  * Serves Connect, gRPC-Web, and gRPC beyond unary binary calls, by connect-node; handlers run in the same
  * pipeline.
  */
-export function createConnectAdapter(options: ConnectAdapterOptions): NodeHandler {
+export function createConnectAdapter(options: ConnectAdapterOptions): (stream: ServerStream) => void {
   const { log } = options;
   const router = createConnectRouter({
     readMaxBytes: options.readMaxBytes,
@@ -56,22 +52,21 @@ export function createConnectAdapter(options: ConnectAdapterOptions): NodeHandle
   }
   options.streaming(router);
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
-  return (request, response) => {
-    const path = request.url.split("?", 1)[0] ?? "";
+  return (stream) => {
+    const path = stream.head.path.split("?", 1)[0] ?? "";
     const handler = handlers.get(path);
     if (!handler) {
-      response.writeHead(404);
-      response.end();
+      stream.respondOnly(notFound);
       return;
     }
-    handler(universalRequestFromNodeRequest(request, response, undefined, undefined))
+    Promise.try(() => handler(requestOf(stream)))
       .then((answer) => explainRefusal(answer, handler.method.input))
-      .then((answer) => universalResponseToNodeResponse(answer, response))
+      .then((answer) => writeResponse(stream, answer))
       .catch((error: unknown) => {
         // The client went away while the answer was written: nobody is left to be told.
-        if (ConnectError.from(error).code === Code.Aborted || response.stream.destroyed) return;
+        if (stream.closed || ConnectError.from(error).code === Code.Aborted) return;
         log.error({ rpc: path, err: error }, "an answer could not be written");
-        response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+        stream.reset(errorCodes.internalError);
       });
   };
 }

@@ -1,7 +1,7 @@
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { gunzipSync } from "node:zlib";
 import { create, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
+import { type OutgoingField, RepeatedField, type ServerStream } from "#libs/http2";
 import { DomainError } from "#libs/reasons";
 import { StatusSchema } from "#proto/google/rpc/status_pb.ts";
 import type { RpcMethod } from "./call.ts";
@@ -13,93 +13,69 @@ import { shedFailure } from "./shedding.ts";
 /** A frame's head: one byte that says whether the message is compressed, four that say how long it is. */
 const FRAME_HEAD_BYTES = 5;
 
-// Node's types do not know this option. No client of gRPC reads a date, and it costs a twentieth of a small
-// call.
-const withoutDate: object = { sendDate: false };
-
 /**
  * Whether this request is one that serveGrpcUnary understands: gRPC itself, not gRPC-Web, with binary
  * messages.
  */
-export function isGrpc(headers: IncomingHttpHeaders): boolean {
-  const type = headers["content-type"];
-  return (type === "application/grpc" || type === "application/grpc+proto") && headers[":method"] === "POST";
+export function isGrpc({ head }: ServerStream): boolean {
+  const type = head.header("content-type");
+  return (type === "application/grpc" || type === "application/grpc+proto") && head.method === "POST";
 }
 
 /**
- * Serves one unary gRPC call on its bare HTTP/2 stream
+ * Serves one unary gRPC call on its HTTP/2 stream
  * (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md). A failure is one HEADERS frame, trailers
  * only, so that a proxy sees the status before it passes anything on.
  */
 export function serveGrpcUnary(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
+  stream: ServerStream,
   method: RpcMethod,
   pipeline: Pipeline,
   readMaxBytes: number,
 ): void {
-  const incoming = new GrpcIncoming(stream, headers);
-  // A client that resets its stream is told nothing; without a listener the error would end the process.
-  stream.on("error", () => {});
+  const incoming = new GrpcIncoming(stream);
   const refusal = pipeline.refuse(method, incoming);
   if (refusal) {
-    whileThere(stream, () => respond(stream, method, refusal));
-    readAway(stream, readMaxBytes);
+    respond(stream, method, refusal);
     return;
   }
-  const chunks: Buffer[] = [];
-  let size = 0;
-  let answered = false;
-  stream.on("data", (chunk: Buffer) => {
-    size += chunk.length;
-    if (size <= readMaxBytes + FRAME_HEAD_BYTES) chunks.push(chunk);
+  const pieces: Buffer[] = [];
+  let isBegun = false;
+  stream.onData = (piece) => {
+    if (stream.receivedBytes <= readMaxBytes + FRAME_HEAD_BYTES) pieces.push(piece);
     else begin();
-  });
-  stream.on("end", begin);
+  };
+  stream.onEnd = begin;
 
   function begin(): void {
-    if (answered) return;
-    answered = true;
-    const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks);
-    const parse = () => parseFrame(method, body, size, headers["grpc-encoding"], readMaxBytes);
+    if (isBegun) return;
+    isBegun = true;
+    const [first] = pieces;
+    const body = pieces.length === 1 && first ? first : Buffer.concat(pieces);
+    const encoding = stream.head.header("grpc-encoding");
+    const parse = () => parseFrame(method, body, stream.receivedBytes, encoding, readMaxBytes);
     void pipeline.run(method, incoming, parse).then((answer) => {
-      whileThere(stream, () => {
-        respond(stream, method, answer);
-        // Tells a client that still sends to stop; what it has been told stands.
-        if (!answer.ok && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR);
-      });
+      respond(stream, method, answer);
+      stream.stopReading();
     });
   }
 }
 
-// What is still to come of a request that was refused: its client stops when it sees the answer, or is made
-// to.
-function readAway(stream: ServerHttp2Stream, readMaxBytes: number): void {
-  let size = 0;
-  stream.on("data", (chunk: Buffer) => {
-    size += chunk.length;
-    if (size > readMaxBytes + FRAME_HEAD_BYTES) stream.close(constants.NGHTTP2_NO_ERROR);
-  });
-}
-
 class GrpcIncoming implements Incoming {
   readonly timeoutMs: number | undefined;
-  readonly #stream: ServerHttp2Stream;
-  readonly #headers: IncomingHttpHeaders;
+  readonly #stream: ServerStream;
 
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders) {
+  constructor(stream: ServerStream) {
     this.#stream = stream;
-    this.#headers = headers;
-    this.timeoutMs = parseTimeout(headers["grpc-timeout"]);
+    this.timeoutMs = parseTimeout(stream.head.header("grpc-timeout"));
   }
 
-  readonly header = (name: string): string | undefined => {
-    const value = this.#headers[name];
-    return Array.isArray(value) ? value.join(", ") : value;
-  };
+  header(name: string): string | undefined {
+    return this.#stream.head.header(name);
+  }
 
   onGone(listener: () => void): void {
-    this.#stream.once("aborted", listener);
+    this.#stream.onGone = listener;
   }
 }
 
@@ -116,8 +92,8 @@ const timeoutUnitsMs: Readonly<Record<string, number>> = {
  * Reads a `grpc-timeout` header, such as `250m`, in milliseconds; undefined if there is none that makes
  * sense.
  */
-export function parseTimeout(header: string | string[] | undefined): number | undefined {
-  const match = typeof header === "string" ? /^(\d{1,8})([HMSmun])$/.exec(header) : null;
+export function parseTimeout(header: string | undefined): number | undefined {
+  const match = header === undefined ? null : /^(\d{1,8})([HMSmun])$/.exec(header);
   if (!match?.[1] || !match[2]) return undefined;
   return Math.ceil(Number(match[1]) * (timeoutUnitsMs[match[2]] ?? 1));
 }
@@ -126,7 +102,7 @@ function parseFrame(
   method: RpcMethod,
   body: Buffer,
   size: number,
-  encoding: string | string[] | undefined,
+  encoding: string | undefined,
   readMaxBytes: number,
 ): Message {
   if (size > readMaxBytes + FRAME_HEAD_BYTES) throw tooLarge(readMaxBytes);
@@ -159,22 +135,16 @@ function tooLarge(readMaxBytes: number): DomainError {
   return malformed(`the message is larger than ${readMaxBytes} bytes`);
 }
 
-function whileThere(stream: ServerHttp2Stream, act: () => void): void {
-  if (stream.destroyed || stream.closed) return;
-  try {
-    act();
-  } catch {
-    // The client went away in this very moment: nobody is left to be told.
-    stream.destroy();
-  }
-}
+const status200 = new RepeatedField(":status", "200");
+const contentType = new RepeatedField("content-type", "application/grpc+proto");
+const acceptEncoding = new RepeatedField("grpc-accept-encoding", "gzip");
+const okTrailers = [new RepeatedField("grpc-status", "0")];
 
-function respond(stream: ServerHttp2Stream, method: RpcMethod, answer: Answer): void {
+function respond(stream: ServerStream, method: RpcMethod, answer: Answer): void {
+  const requestId = { name: "x-request-id", value: answer.requestId };
   if (!answer.ok) {
-    stream.respond(
-      { ...responseHeaders(answer.requestId), ...failureTrailers(answer.failure) },
-      { ...withoutDate, endStream: true },
-    );
+    const fields = answer.failure === shedFailure ? shedFields : fieldsOf(answer.failure);
+    stream.respondOnly([status200, contentType, acceptEncoding, requestId, ...fields]);
     return;
   }
   const message = toBinary(method.desc.output, answer.message);
@@ -182,38 +152,23 @@ function respond(stream: ServerHttp2Stream, method: RpcMethod, answer: Answer): 
   frame.writeUInt8(0, 0);
   frame.writeUInt32BE(message.length, 1);
   frame.set(message, FRAME_HEAD_BYTES);
-  stream.respond(responseHeaders(answer.requestId), { ...withoutDate, waitForTrailers: true });
-  stream.once("wantTrailers", () => {
-    stream.sendTrailers({ "grpc-status": "0" });
-  });
-  stream.end(frame);
+  stream.respond([status200, contentType, acceptEncoding, requestId]);
+  stream.write(frame);
+  stream.finish(okTrailers);
 }
 
-function responseHeaders(requestId: string): Record<string, string | number> {
-  return {
-    ":status": 200,
-    "content-type": "application/grpc+proto",
-    "grpc-accept-encoding": "gzip",
-    "x-request-id": requestId,
-  };
-}
+// The one failure that there are very many of is packed once.
+const shedFields = fieldsOf(shedFailure).map(({ name, value }) => new RepeatedField(name, value));
 
-const shedTrailers = packFailure(shedFailure);
-
-function failureTrailers(failure: Failure): Record<string, string> {
-  return failure === shedFailure ? shedTrailers : packFailure(failure);
-}
-
-function packFailure(failure: Failure): Record<string, string> {
+function fieldsOf(failure: Failure): OutgoingField[] {
   const details = failure.details.map((detail) => create(AnySchema, packDetail(detail)));
   const status = create(StatusSchema, { code: failure.code, message: failure.message, details });
-  return {
-    "grpc-status": String(failure.code),
-    "grpc-message": percentEncode(failure.message),
-    "grpc-status-details-bin": Buffer.from(toBinary(StatusSchema, status))
-      .toString("base64")
-      .replace(/=+$/, ""),
-  };
+  const packed = Buffer.from(toBinary(StatusSchema, status)).toString("base64").replace(/=+$/, "");
+  return [
+    { name: "grpc-status", value: String(failure.code) },
+    { name: "grpc-message", value: percentEncode(failure.message) },
+    { name: "grpc-status-details-bin", value: packed },
+  ];
 }
 
 // Everything but printable ASCII, and the percent sign itself.

@@ -1,17 +1,7 @@
-import { once } from "node:events";
-import {
-  createServer,
-  type Http2Server,
-  Http2ServerRequest,
-  Http2ServerResponse,
-  type IncomingHttpHeaders,
-  type ServerHttp2Session,
-  type ServerHttp2Stream,
-} from "node:http2";
-import type { Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
+import { ConnectionError, errorCodes, type ServerStream, startHttp2Server } from "#libs/http2";
 import type { Caller, RpcMethod, RpcService } from "./call.ts";
 import { createConnectAdapter } from "./connect-adapter.ts";
 import { isGrpc, serveGrpcUnary } from "./grpc-unary.ts";
@@ -61,13 +51,8 @@ export type RpcServer = {
 
 /** Larger messages are refused before they are read to the end. */
 const READ_MAX_BYTES = 1_048_576;
-/**
- * Calls of one connection at once: the gateway has one connection a worker, and several hundred calls wait in
- * batches.
- */
-const MAX_CONCURRENT_STREAMS = 4_096;
-/** The window of one connection, so that many small requests are not held up by flow control. */
-const CONNECTION_WINDOW_BYTES = 16 * 1_048_576;
+/** So much of a request may be sent before any of it is read: all of a message, with its head. */
+const STREAM_WINDOW_BYTES = READ_MAX_BYTES + 65_536;
 /** How often a stopping server looks whether its calls are answered. */
 const DRAIN_POLL_MS = 20;
 
@@ -87,31 +72,30 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     ...(options.observe && { observe: options.observe }),
   });
   const health = { serviceNames: services.map(({ desc }) => desc.typeName), isServing: () => serving };
-  const server = createServer({
-    settings: { maxConcurrentStreams: MAX_CONCURRENT_STREAMS, initialWindowSize: READ_MAX_BYTES },
-  });
-  const connections = trackConnections(server, log);
-  server.on("stream", routeStreams(options, pipeline, health));
   const [host, port] = splitAddress(options.address);
-  server.listen(port, host);
-  await once(server, "listening");
+  const server = await startHttp2Server({
+    host,
+    port,
+    onRequest: routeStreams(options, pipeline, health),
+    streamWindowBytes: STREAM_WINDOW_BYTES,
+    onBroken: (error) => logBroken(log, error),
+  });
 
   async function drain({ noticeMs, drainTimeoutMs }: StopOptions): Promise<void> {
     serving = false;
     await pause(noticeMs);
-    server.close();
-    connections.close();
+    server.leave();
     const until = performance.now() + drainTimeoutMs;
-    while ((pipeline.underWay() > 0 || connections.open() > 0) && performance.now() < until) {
+    while ((pipeline.underWay() > 0 || server.open() > 0) && performance.now() < until) {
       await pause(DRAIN_POLL_MS);
     }
     const cut = pipeline.underWay();
     if (cut > 0) log.warn({ calls: cut }, "calls were cut at the end of the drain time");
-    connections.destroy();
+    server.destroy();
   }
 
   return {
-    address: addressOf(server.address()),
+    address: `${server.host}:${server.port}`,
     setServing: (value) => {
       serving = value;
     },
@@ -123,16 +107,9 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   };
 }
 
-type StreamListener = (
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  flags: number,
-  raw: string[],
-) => void;
-
 // Unary gRPC, which is what the gateway sends for JSON too, goes the short way; everything else by
 // connect-node.
-function routeStreams(options: RpcServerOptions, pipeline: Pipeline, health: HealthState): StreamListener {
+function routeStreams(options: RpcServerOptions, pipeline: Pipeline, health: HealthState) {
   const { services, log } = options;
   const unaryMethods = new Map<string, RpcMethod>();
   for (const { methods } of services) {
@@ -149,49 +126,20 @@ function routeStreams(options: RpcServerOptions, pipeline: Pipeline, health: Hea
     maxDeadlineMs: MAX_DEADLINE_MS,
     log,
   });
-  return (stream, headers, _flags, raw) => {
-    const method = isGrpc(headers) ? unaryMethods.get(headers[":path"] ?? "") : undefined;
-    if (method) {
-      serveGrpcUnary(stream, headers, method, pipeline, READ_MAX_BYTES);
-      return;
-    }
-    stream.on("error", () => {});
-    adapter(new Http2ServerRequest(stream, headers, {}, raw), new Http2ServerResponse(stream));
+  return (stream: ServerStream) => {
+    const method = isGrpc(stream) ? unaryMethods.get(stream.head.path) : undefined;
+    if (method) serveGrpcUnary(stream, method, pipeline, READ_MAX_BYTES);
+    else adapter(stream);
   };
 }
 
-type Connections = {
-  open(): number;
-  /** Sends GOAWAY: calls under way are answered, new ones go elsewhere. */
-  close(): void;
-  destroy(): void;
-};
-
-function trackConnections(server: Http2Server, log: Logger): Connections {
-  const sockets = new Set<Socket>();
-  const sessions = new Set<ServerHttp2Session>();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-  });
-  server.on("session", (session) => {
-    sessions.add(session);
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    session.once("close", () => sessions.delete(session));
-    session.on("error", (error) => log.debug({ err: error }, "a connection broke"));
-  });
-  return {
-    open: () => sessions.size,
-    close: () => {
-      for (const session of sessions) session.close();
-    },
-    destroy: () => {
-      for (const session of sessions) session.destroy();
-      // A session that was closed first leaves it to the peer to close the connection, and not every peer
-      // does.
-      for (const socket of sockets) socket.destroy();
-    },
-  };
+// What peers do wrong, or hang up in the middle of, is theirs; a defect is ours.
+function logBroken(log: Logger, error: Error): void {
+  if (error instanceof ConnectionError && error.code === errorCodes.internalError) {
+    log.error({ err: error }, "a connection was ended by a defect");
+  } else {
+    log.debug({ err: error }, "a connection broke");
+  }
 }
 
 function splitAddress(address: string): [host: string, port: number] {
@@ -199,9 +147,4 @@ function splitAddress(address: string): [host: string, port: number] {
   const port = Number(address.slice(at + 1));
   if (at < 1 || !Number.isInteger(port)) throw new Error(`${address} is not an address: write host:port`);
   return [address.slice(0, at), port];
-}
-
-function addressOf(address: { address: string; port: number } | string | null): string {
-  if (address === null || typeof address === "string") throw new Error("the server has no address");
-  return `${address.address}:${address.port}`;
 }
