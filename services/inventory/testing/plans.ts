@@ -32,6 +32,8 @@ const conditions: readonly [index: RegExp, columns: readonly string[]][] = [
   [/^reservations_by_owner/, ["left"]],
   [/^reservations_by_late_owner/, ["owner"]],
   [/^reservations_by_expire_time/, ["expire_time"]],
+  // Tombstones only, of a day.
+  [/^reservations_by_end_time/, []],
   [/^reservation_lines_key/, ["sku"]],
   [/^ended_reservations_.*pkey/, ["reservation_id"]],
   [/^ended_reservations_.*create_time/, ["tenant_id"]],
@@ -116,8 +118,11 @@ async function exercise(pool: Sql): Promise<void> {
   const pageToken = page.nextPageToken ?? "";
   await api.listMovements(create(pb.ListMovementsRequestSchema, { ...movements, pageToken }), call);
   await api.getReservation(create(pb.GetReservationRequestSchema, { reservationId: first }), call);
+  const { ACTIVE, COMMITTED, RELEASED, EXPIRED, STATE_UNSPECIFIED } = pb.Reservation_State;
   for (const owner of ["", "till-1", `orders/${second}`]) {
-    await api.listReservations(create(pb.ListReservationsRequestSchema, { owner }), call);
+    for (const state of [STATE_UNSPECIFIED, ACTIVE, COMMITTED, RELEASED, EXPIRED]) {
+      await api.listReservations(create(pb.ListReservationsRequestSchema, { owner, state }), call);
+    }
   }
   await api.verifyStock(create(pb.VerifyStockRequestSchema, { skus: ["tea"] }), call);
   const expiry = createExpiry({ sql: pool, changes, log: testCall().log });
