@@ -188,7 +188,7 @@ test("JSON is as the README shows it, and Idempotency-Key makes a request repeat
   assert.deepEqual(rest, {
     state: "PENDING",
     customerId: "ann",
-    lines: [{ sku, quantity: 2, locationId: "", unitAmount: "1190" }],
+    lines: [{ sku, quantity: 2, locationId: "main", unitAmount: "1190" }],
     currency: "EUR",
     totalAmount: "2380",
     note: "",

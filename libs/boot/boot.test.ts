@@ -103,6 +103,21 @@ test("the operations server tells life, readiness with its reasons, and metrics"
   await ops.stop();
 });
 
+test("a call refused at the door is counted by its reason and makes the others look no quicker", async () => {
+  const metrics = createMetrics();
+  metrics.observeCall("Orders/Create", "OK", 400);
+  // Refused by a queue behind the door: it took its time like any other.
+  metrics.observeCall("Orders/Create", "OVERLOADED", 200);
+  for (let call = 0; call < 98; call += 1) metrics.observeCall("Orders/Create", "OVERLOADED", 0, true);
+  const text = await metrics.registry.metrics();
+  assert.match(text, /^rpc_calls_refused_total\{rpc="Orders\/Create",reason="OVERLOADED"\} 98$/m);
+  assert.match(text, /^rpc_call_seconds_count\{rpc="Orders\/Create"\} 2$/m);
+  assert.match(text, /^rpc_call_seconds_bucket\{le="0.1",rpc="Orders\/Create"\} 0$/m);
+  // Every answer is there.
+  assert.match(text, /^rpc_calls_total\{rpc="Orders\/Create",outcome="OK"\} 1$/m);
+  assert.match(text, /^rpc_calls_total\{rpc="Orders\/Create",outcome="OVERLOADED"\} 99$/m);
+});
+
 test("a process whose parts do not answer is unready, and says so in time", async () => {
   const ops = await startOpsServer({
     address: "127.0.0.1:0",

@@ -3,8 +3,11 @@ import { Counter, collectDefaultMetrics, Histogram, Registry } from "prom-client
 /** What a process counts and measures, read at /metrics. */
 export type Metrics = {
   readonly registry: Registry;
-  /** Counts calls by RPC and outcome, and measures how long they take. */
-  observeCall(rpc: string, outcome: string, tookMs: number): void;
+  /**
+   * Counts calls by RPC and outcome, and measures how long they take; those refused at the door are counted
+   * and not measured.
+   */
+  observeCall(rpc: string, outcome: string, tookMs: number, refused?: boolean): void;
 };
 
 /** Upper bounds in seconds: from a cached read to the longest deadline. */
@@ -20,18 +23,26 @@ export function createMetrics(): Metrics {
     labelNames: ["rpc", "outcome"],
     registers: [registry],
   });
+  const refusals = new Counter({
+    name: "rpc_calls_refused_total",
+    help: "Those of the answered calls that were refused at the door, by RPC and reason.",
+    labelNames: ["rpc", "reason"],
+    registers: [registry],
+  });
   const seconds = new Histogram({
     name: "rpc_call_seconds",
-    help: "How long answered calls took, by RPC.",
+    help: "How long calls took that were not refused at the door, by RPC.",
     labelNames: ["rpc"],
     buckets: CALL_SECONDS,
     registers: [registry],
   });
   return {
     registry,
-    observeCall: (rpc, outcome, tookMs) => {
+    observeCall: (rpc, outcome, tookMs, refused = false) => {
       calls.inc({ rpc, outcome });
-      seconds.observe({ rpc }, tookMs / 1_000);
+      // A refusal takes no time: with them the quantiles would be best when the service is worst.
+      if (refused) refusals.inc({ rpc, reason: outcome });
+      else seconds.observe({ rpc }, tookMs / 1_000);
     },
   };
 }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -7,12 +7,14 @@ import { DomainError } from "#libs/reasons";
 import { createTestDatabase, type TestDatabase } from "#libs/testing";
 import {
   asDomainError,
+  checkMigrations,
   connect,
   databaseNow,
   inTransaction,
   isOneCallsFault,
   migrate,
   pendingMigrations,
+  readMigrations,
   uuidv7,
 } from "./index.ts";
 
@@ -141,10 +143,25 @@ describe("what the database throws", () => {
 describe("migrations", () => {
   test("are applied once, in order, also by two processes that start together", async () => {
     await writeFile(join(folder, "0002_more.sql"), "alter table pairs add column note text;");
-    assert.deepEqual(await pendingMigrations(database.sql, folder), ["0002_more.sql"]);
+    const migrations = await readMigrations(folder);
+    assert.deepEqual(await pendingMigrations(database.sql, migrations), ["0002_more.sql"]);
     const applied = await Promise.all([migrate(database.sql, folder), migrate(database.sql, folder)]);
     assert.deepEqual(applied.flat(), ["0002_more.sql"]);
-    assert.deepEqual(await pendingMigrations(database.sql, folder), []);
+    assert.deepEqual(await pendingMigrations(database.sql, migrations), []);
+  });
+
+  test("are read once by a process that asks again and again whether they were applied", async () => {
+    const release = join(folder, "release");
+    await mkdir(release);
+    await copyFile(join(folder, "0001_pairs.sql"), join(release, "0001_pairs.sql"));
+    await writeFile(join(release, "0009_later.sql"), "create table later (id int);");
+    const migrations = await readMigrations(release);
+    // Whoever asks the disk again finds nothing, and takes nothing for enough.
+    await rm(release, { recursive: true });
+    assert.match(await checkMigrations(database.sql, migrations), /^lacks 0009_later\.sql: /);
+    const [first] = migrations;
+    assert.ok(first);
+    assert.equal(await checkMigrations(database.sql, [first]), "ok");
   });
 
   test("that fail are rolled back and named", async () => {

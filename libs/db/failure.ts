@@ -70,9 +70,10 @@ export function isConflict(error: unknown): boolean {
   return conflicts.has(codeOf(error));
 }
 
-/** Whether a row was refused because another has its key. */
-export function isDuplicate(error: unknown): boolean {
-  return codeOf(error) === UNIQUE_VIOLATION;
+/** Whether a row was refused because another has its key, by the constraint of this name. */
+export function isDuplicate(error: unknown, constraint: string): boolean {
+  const refusedBy = error instanceof postgres.PostgresError ? error.constraint_name : undefined;
+  return codeOf(error) === UNIQUE_VIOLATION && refusedBy === constraint;
 }
 
 /** Turns what the database threw into what a caller may see; other errors are returned as they are. */

@@ -12,6 +12,7 @@ export {
   fingerprintOf,
   migrate,
   pendingMigrations,
+  readMigrations,
 } from "./migrate.ts";
 export { analyzeGrown } from "./statistics.ts";
 export { inTransaction, retryConflicts, type TransactionOptions } from "./transaction.ts";

@@ -52,21 +52,35 @@ export async function migrate(sql: Sql, folder: string): Promise<string[]> {
   }
 }
 
-/** The names of the migrations of `folder` that this database lacks: empty when the service may start. */
-export async function pendingMigrations(sql: Sql, folder: string): Promise<string[]> {
+/**
+ * The migrations of `folder`, in their order. They are the release's and do not change under a process, so
+ * one that asks for them often reads them once.
+ */
+export async function readMigrations(folder: string): Promise<Migration[]> {
+  const names = (await readdir(folder)).filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name)).sort();
+  return await Promise.all(
+    names.map(async (name) => {
+      const text = await readFile(join(folder, name), "utf8");
+      return { name, text, checksum: createHash("sha256").update(text).digest("hex") };
+    }),
+  );
+}
+
+/** The names of those of the migrations that this database lacks: empty when the service may start. */
+export async function pendingMigrations(sql: Sql, migrations: readonly Migration[]): Promise<string[]> {
   const [table] = await sql<
     { exists: boolean }[]
   >`select to_regclass('schema_migrations') is not null as exists`;
   const applied = table?.exists
     ? await sql<AppliedMigration[]>`select name, checksum from schema_migrations`
     : [];
-  return pendingOf(await readMigrations(folder), applied).map((migration) => migration.name);
+  return pendingOf(migrations, applied).map((migration) => migration.name);
 }
 
-/** `ok` if the database answers and lacks no migration of `folder`, or what is wrong; never rejects. */
-export async function checkMigrations(sql: Sql, folder: string): Promise<string> {
+/** `ok` if the database answers and lacks none of the migrations, or what is wrong; never rejects. */
+export async function checkMigrations(sql: Sql, migrations: readonly Migration[]): Promise<string> {
   try {
-    const pending = await pendingMigrations(sql, folder);
+    const pending = await pendingMigrations(sql, migrations);
     return pending.length === 0 ? "ok" : `lacks ${pending.join(", ")}: run main.ts migrate`;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
@@ -93,14 +107,4 @@ function pendingOf(migrations: readonly Migration[], applied: readonly AppliedMi
     }
     return checksum === undefined;
   });
-}
-
-async function readMigrations(folder: string): Promise<Migration[]> {
-  const names = (await readdir(folder)).filter((name) => /^\d{4}_[a-z0-9_]+\.sql$/.test(name)).sort();
-  return await Promise.all(
-    names.map(async (name) => {
-      const text = await readFile(join(folder, name), "utf8");
-      return { name, text, checksum: createHash("sha256").update(text).digest("hex") };
-    }),
-  );
 }

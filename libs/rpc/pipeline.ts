@@ -16,8 +16,11 @@ export type PipelineOptions = {
   readonly log: Logger;
   /** Reads the caller from the headers that the gateway vouches for. */
   readonly callerOf: (header: (name: string) => string | undefined) => Caller;
-  /** Told of every answered call: its RPC, its reason or OK, and how long it took. */
-  readonly observe?: (rpc: string, outcome: string, tookMs: number) => void;
+  /**
+   * Told of every answered call: its RPC, its reason or OK, how long it took, and whether it was refused at
+   * the door, in no time.
+   */
+  readonly observe?: (rpc: string, outcome: string, tookMs: number, refused: boolean) => void;
 };
 
 /** Carries one call through all that is the same for every method and every way in. */
@@ -69,7 +72,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const tookMs = performance.now() - startedAt;
     gate.leave(tookMs);
     const outcome = answer.ok ? "OK" : answer.failure.reason;
-    observe?.(rpc, outcome, tookMs);
+    observe?.(rpc, outcome, tookMs, false);
     log.info({ rpc, requestId, outcome, ms: Math.round(tookMs * 10) / 10 }, "call");
     return answer;
   }
@@ -80,7 +83,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
 
   // Counted, but not logged line by line: there are very many, and they say nothing of their calls.
   function shed(rpc: string, requestId: string): Answer {
-    observe?.(rpc, shedFailure.reason, 0);
+    observe?.(rpc, shedFailure.reason, 0, true);
     return { ok: false, failure: shedFailure, requestId };
   }
 

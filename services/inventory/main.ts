@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { createLogger, createMetrics, runProcess, type Stoppable, startOpsServer } from "#libs/boot";
-import { checkMigrations, migrate, pendingMigrations, type Sql } from "#libs/db";
+import { checkMigrations, migrate, pendingMigrations, readMigrations, type Sql } from "#libs/db";
 import { connectBroker, createEventMetrics, createOutboxReadiness, createOutboxRelay } from "#libs/events";
 import { startRpcServer } from "#libs/rpc";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
@@ -66,7 +66,8 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
 
   const sql = connectStore(databaseUrl, instance);
   const ledgerSql = connectStore(databaseUrl, `${instance} verify`, VERIFICATION_TIMEOUT_MS);
-  const pending = await pendingMigrations(sql, MIGRATIONS);
+  const migrations = await readMigrations(MIGRATIONS);
+  const pending = await pendingMigrations(sql, migrations);
   if (pending.length > 0) {
     throw new Error(`the database lacks ${pending.join(", ")}: run main.ts migrate first`);
   }
@@ -95,7 +96,7 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
     log,
     readiness: async () => ({
       database: await pingStore(sql),
-      migrations: await checkMigrations(sql, MIGRATIONS),
+      migrations: await checkMigrations(sql, migrations),
       outbox: await checkOutbox(),
     }),
     notes: () => ({ broker: broker.state() }),

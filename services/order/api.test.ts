@@ -93,9 +93,9 @@ describe("an order that is placed", () => {
     assert.deepEqual(
       read.lines.map(({ sku, quantity, locationId }) => [sku, quantity, locationId]),
       [
-        ["b", 3, ""],
+        ["b", 3, "main"],
         ["a", 1_000_000, "shelf-2"],
-        ["b", 1, ""],
+        ["b", 1, "main"],
       ],
     );
     assert.equal(read.totalAmount, 30_000_000_000n);

@@ -30,6 +30,7 @@ import {
   SettleOrderRequest_LatePolicy,
 } from "#proto/holdfast/order/v1/order_pb.ts";
 import type { LatePolicy } from "./domain/late.ts";
+import { DEFAULT_LOCATION } from "./domain/limits.ts";
 import {
   type Draft,
   type Order,
@@ -126,7 +127,7 @@ export function draftOf(request: CreateOrderRequest, mintedId: string): Draft {
     lines: request.lines.map(({ sku, quantity, locationId, unitAmount }) => ({
       sku,
       quantity,
-      locationId,
+      locationId: locationId === "" ? DEFAULT_LOCATION : locationId,
       unitAmount,
     })),
     currency: request.currency,
@@ -136,8 +137,8 @@ export function draftOf(request: CreateOrderRequest, mintedId: string): Draft {
 
 /**
  * What a request_id stands for, if there is one: SHA-256 over the method's request type and all of the
- * request but that id. The same fields always give the same bytes, because they are written in the order of
- * their numbers.
+ * request but that id, as it was sent: what is left out and its default are two. The same fields always give
+ * the same bytes, because they are written in the order of their numbers.
  */
 export function requestKeyOf<Desc extends DescMessage>(
   desc: Desc,

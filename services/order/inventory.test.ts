@@ -16,7 +16,7 @@ import { rejectsWith } from "./testing/facts.ts";
 
 const log = pino({ level: "silent" });
 const orderId = "0198c0de-0000-7000-8000-000000000001";
-const line = { sku: "tea", quantity: 2, locationId: "", unitAmount: 5n };
+const line = { sku: "tea", quantity: 2, locationId: "main", unitAmount: 5n };
 const order: OrderToReserve = {
   orderId,
   reservationId: orderId,

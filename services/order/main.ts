@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { createLogger, createMetrics, runProcess, type Stoppable, startOpsServer } from "#libs/boot";
-import { checkMigrations, migrate, pendingMigrations } from "#libs/db";
+import { checkMigrations, migrate, pendingMigrations, readMigrations } from "#libs/db";
 import { connectBroker, createEventMetrics, createOutboxReadiness, createOutboxRelay } from "#libs/events";
 import { startRpcServer } from "#libs/rpc";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
@@ -50,7 +50,8 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
   const eventMetrics = createEventMetrics(registry);
 
   const sql = connectStore(databaseUrl, instance);
-  const pending = await pendingMigrations(sql, MIGRATIONS);
+  const migrations = await readMigrations(MIGRATIONS);
+  const pending = await pendingMigrations(sql, migrations);
   if (pending.length > 0)
     throw new Error(`the database lacks ${pending.join(", ")}: run main.ts migrate first`);
   const broker = connectBroker({ url: rest.amqpUrl, name: instance, log });
@@ -83,7 +84,7 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
     log,
     readiness: async () => ({
       database: await pingStore(sql),
-      migrations: await checkMigrations(sql, MIGRATIONS),
+      migrations: await checkMigrations(sql, migrations),
       outbox: await checkOutbox(),
     }),
     notes: () => ({ broker: broker.state(), inventory: `circuit ${inventory.circuit()}` }),

@@ -1,11 +1,11 @@
 /** The first transaction of a placement: the order as RESERVING, under its request_id. */
 import type { Outcome } from "#libs/batch";
-import { inTransaction, isDuplicate, retryConflicts, type Sql } from "#libs/db";
+import { inTransaction, retryConflicts, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
 import { type Order, place } from "../domain/order.ts";
 import { orderIdTaken } from "../domain/reservation.ts";
 import { readOrders } from "../store/orders.ts";
-import { countAttempt, type Opening, openOrders } from "../store/placement.ts";
+import { countAttempt, isIdTaken, type Opening, openOrders } from "../store/placement.ts";
 import { findRequests, type RequestKey } from "../store/requests.ts";
 
 /** What a call found or made. */
@@ -63,7 +63,7 @@ async function openNew(
   try {
     return await retryConflicts(() => openOrders(sql, tenant, openings));
   } catch (error) {
-    if (isDuplicate(error)) return new Map();
+    if (isIdTaken(error)) return new Map();
     throw error;
   }
 }

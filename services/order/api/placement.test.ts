@@ -302,3 +302,22 @@ describe("an order whose id somebody else is about to take", () => {
     );
   });
 });
+
+describe("a row of an order that should not be there", () => {
+  it("is no lost race: its call is told of a defect, and its neighbours are placed", async () => {
+    const orderId = randomUUID();
+    await scene.sql`
+      insert into order_history
+        (tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason)
+      values ('demo', ${orderId}, 1, null, 'RESERVING', now(), 'api', '')`;
+    const [defect, neighbour] = await Promise.allSettled([
+      placeAt(scene, randomUUID(), orderId),
+      placeAt(scene, randomUUID()),
+    ]);
+    assert.equal(neighbour.status, "fulfilled");
+    assert.equal(defect.status, "rejected");
+    // Not a DomainError, so the caller is told INTERNAL and the log the cause.
+    assert.equal(defect.reason.constraint_name, "order_history_key");
+    assert.equal((await rowCounts(scene.sql))["orders"], 1);
+  });
+});

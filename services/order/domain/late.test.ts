@@ -18,7 +18,7 @@ const NOW = 20_000;
 const draft = {
   orderId: "0198c0de-0000-7000-8000-000000000001",
   customerId: "ann",
-  lines: [{ sku: "tea", quantity: 2, locationId: "", unitAmount: 450n }],
+  lines: [{ sku: "tea", quantity: 2, locationId: "main", unitAmount: 450n }],
   currency: "EUR",
   note: "",
 };

@@ -1,3 +1,6 @@
+/** The location of a line that names none; every tenant has it. */
+export const DEFAULT_LOCATION = "main";
+
 /** The limits of the service: each has a unit and a reason. */
 export const limits = {
   /**

@@ -27,7 +27,7 @@ const DUE_AT = 10_000;
 const draft = {
   orderId: "0198c0de-0000-7000-8000-000000000001",
   customerId: "ann",
-  lines: [{ sku: "tea", quantity: 2, locationId: "", unitAmount: 450n }],
+  lines: [{ sku: "tea", quantity: 2, locationId: "main", unitAmount: 450n }],
   currency: "EUR",
   note: "",
 };
@@ -172,12 +172,12 @@ describe("a draft", () => {
     checkDraft({
       ...draft,
       currency: "",
-      lines: [{ sku: "tea", quantity: 1, locationId: "", unitAmount: 0n }],
+      lines: [{ sku: "tea", quantity: 1, locationId: "main", unitAmount: 0n }],
     });
   });
 
   it("has a total that fits an int64 at the limits of the contract", () => {
-    const line = { sku: "tea", quantity: 1_000_000, locationId: "", unitAmount: 10_000_000_000n };
+    const line = { sku: "tea", quantity: 1_000_000, locationId: "main", unitAmount: 10_000_000_000n };
     const total = totalAmountOf(Array.from({ length: 100 }, () => line));
     assert.equal(total, 10n ** 18n);
     assert.ok(total < 2n ** 63n);

@@ -10,7 +10,7 @@ export type Actor = "api" | "nudge" | "sweeper" | "touch" | "recovery";
 export type OrderLine = {
   readonly sku: string;
   readonly quantity: number;
-  /** As it was sent; empty stands for the default location. */
+  /** Never empty: who names none means the default location. */
   readonly locationId: string;
   readonly unitAmount: bigint;
 };

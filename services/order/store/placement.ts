@@ -1,4 +1,4 @@
-import type { Sql, Tx } from "#libs/db";
+import { isDuplicate, type Sql, type Tx } from "#libs/db";
 import type { Draft, Rejection } from "../domain/order.ts";
 import { bytes, numbers, texts, uuids } from "./columns.ts";
 import type { RequestKey } from "./requests.ts";
@@ -11,7 +11,7 @@ export type Opening = { readonly draft: Draft; readonly request: RequestKey | un
  * in this one statement, and returns when each came into being. Left out are those whose request_id somebody
  * has used, and those whose own id is taken; no two may have the same. Waits for others who are about to take
  * the same ones, request_ids first, all in one order. If an order's id is taken in this very moment nothing
- * is written: it throws what `isDuplicate` knows.
+ * is written: it throws what `isIdTaken` knows.
  *
  * Each order is looked up by itself, and lists are compared with what was written by `or` and `is true`: as
  * joins, which `not exists` and a plain `in` become, they would compare each row with each.
@@ -83,6 +83,15 @@ export async function openOrders(
     select order_id, create_time
     from placed`;
   return new Map(rows.map((row) => [row.order_id, row.create_time.getTime()]));
+}
+
+/**
+ * Whether openOrders found an order's id taken between its look and its insert. No race is lost at any other
+ * key: a request_id that is taken meanwhile is passed over, and by the time its lines and its history are
+ * written an order has its id. A duplicate there is a defect.
+ */
+export function isIdTaken(error: unknown): boolean {
+  return isDuplicate(error, "orders_key");
 }
 
 /** Tells the orders that are still RESERVING that one more call works at them; see takeBack. */

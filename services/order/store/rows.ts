@@ -1,3 +1,4 @@
+import { DEFAULT_LOCATION } from "../domain/limits.ts";
 import type { Order, OrderLine, Rejection, State } from "../domain/order.ts";
 
 /** The columns that make an order, as every statement that reads one names them. */
@@ -39,7 +40,8 @@ export function linesByOrder(rows: readonly LineRow[]): ReadonlyMap<string, read
     const line = {
       sku: row.sku,
       quantity: row.quantity,
-      locationId: row.location_id,
+      // Orders of a release before have it as it was sent.
+      locationId: row.location_id === "" ? DEFAULT_LOCATION : row.location_id,
       unitAmount: row.unit_amount,
     };
     const ofOrder = lines.get(row.order_id);

@@ -46,7 +46,7 @@ export type Order = Message<"holdfast.order.v1.Order"> & {
   customerId: string;
 
   /**
-   * What was ordered, as it was sent.
+   * What was ordered, in the order in which it was sent.
    *
    * @generated from field: repeated holdfast.order.v1.OrderLine lines = 4;
    */
@@ -248,7 +248,7 @@ export type OrderLine = Message<"holdfast.order.v1.OrderLine"> & {
   quantity: number;
 
   /**
-   * The location; `main` if empty.
+   * The location. A request may leave it empty, which means `main`; an answer names it always.
    *
    * @generated from field: string location_id = 3;
    */
@@ -939,7 +939,8 @@ export const ListOrderHistoryResponseSchema: GenMessage<ListOrderHistoryResponse
  * Every mutation takes a `request_id` (a UUID; over JSON also the `Idempotency-Key` header). The same request
  * under the same id takes effect once and is answered again for 7 days with the order as it is now (or, for
  * an order that was rejected, with the same error). Another request under a used id is refused
- * (REQUEST_ID_REUSED). A request refused without effect is judged anew.
+ * (REQUEST_ID_REUSED); a field that is left out and its default written out make two requests. A request
+ * refused without effect is judged anew.
  * Errors of every call beside those named: INVALID_FIELD, CONFLICT, OVERLOADED, DEPENDENCY_UNAVAILABLE.
  *
  * @generated from service holdfast.order.v1.OrderService
