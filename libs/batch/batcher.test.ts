@@ -52,6 +52,41 @@ describe("a batcher", () => {
     );
   });
 
+  test("waits for as many calls as go on elsewhere, and for nothing once none does", async () => {
+    let goingOn = 3;
+    const { batcher, batches } = recorder({ goingOn: () => goingOn });
+    const calls = () => batches.map(({ calls: those }) => those);
+    const first = [1, 2].map((call) => batcher.submit(call, { key }));
+    await turn();
+    await turn();
+    assert.deepEqual(calls(), []);
+    first.push(batcher.submit(3, { key }));
+    await Promise.all(first);
+    assert.deepEqual(calls(), [[1, 2, 3]]);
+    const lone = batcher.submit(4, { key });
+    await turn();
+    await turn();
+    assert.equal(batcher.waiting(), 1);
+    goingOn = 0;
+    batcher.reconsider();
+    assert.equal(await lone, 8);
+    assert.equal(await batcher.submit(5, { key }), 10, "nothing goes on");
+  });
+
+  test("waits for no more calls than fit into a batch", async () => {
+    const { batcher, batches } = recorder({ goingOn: () => 100 });
+    await Promise.all([1, 2, 3, 4].map((call) => batcher.submit(call, { key })));
+    assert.equal(batches.length, 1);
+  });
+
+  test("does not wait for ever for calls that hang elsewhere", async () => {
+    const { batcher } = recorder({ goingOn: () => 3 });
+    assert.equal(await batcher.submit(1, { key }), 2);
+    const stopped = batcher.submit(2, { key });
+    await batcher.stop();
+    assert.equal(await stopped, 4);
+  });
+
   test("starts the next batch before it tells the answers of the last, and tells few at a time", async () => {
     const told: number[] = [];
     const { batcher, batches, state, release } = recorder({ answersATurn: 2 });

@@ -23,6 +23,13 @@ export type BatcherOptions<Call, Result> = {
    * batch of it; where the answers make up the next batch, they should come together.
    */
   readonly answersATurn?: number;
+  /**
+   * Calls of earlier batches that have gone on to the next stage of their way and are not at its end. While
+   * there are any, a batch starts only when as many wait, or it is full, or patience is at its end: few large
+   * batches then follow each other through the stages instead of many small ones. Whoever ends a call owes a
+   * `reconsider`. A call that comes alone still waits for nothing.
+   */
+  readonly goingOn?: () => number;
   /** Whether a batch that failed with this error is halved and tried again, so that one bad call is found. */
   readonly splitsOn: (error: unknown) => boolean;
   /** Told the size of each batch and how long it took. */
@@ -42,6 +49,8 @@ export type Batcher<Call, Result> = {
   submit(call: Call, options: SubmitOptions): Promise<Result>;
   /** Calls that wait. */
   waiting(): number;
+  /** Looks again whether the next batch may start, because fewer calls are going on. */
+  reconsider(): void;
   /** Refuses new calls and resolves when all accepted ones are answered. */
   stop(): Promise<void>;
 };
@@ -58,6 +67,11 @@ type Answer<Call, Result> = {
   readonly outcome: Outcome<Result> | undefined;
 };
 
+/**
+ * The longest that a call waits for those before it to come to the end of their way: several times what that
+ * takes, unless a stage of it hangs, which is nothing to wait for.
+ */
+const PATIENCE_MS = 100;
 /** When to come back after OVERLOADED: by then the queue that was full has been worked off. */
 const OVERLOAD_RETRY_MS = 250;
 
@@ -77,6 +91,7 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
   /** Batches that are done and whose calls are being told. */
   let answering = 0;
   let scheduled = false;
+  let patience: NodeJS.Timeout | undefined;
   let stopping: (() => void) | undefined;
   let stopped: Promise<void> | undefined;
 
@@ -100,11 +115,23 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
     scheduled = true;
     setImmediate(() => {
       scheduled = false;
-      while (underWay < lanes && waiting > 0) start();
+      startWhatMay(true);
     });
   }
 
+  function startWhatMay(isPatient: boolean): void {
+    while (underWay < lanes && waiting > 0) {
+      if (isPatient && waiting < Math.min(maxBatch, options.goingOn?.() ?? 0)) {
+        patience ??= setTimeout(() => startWhatMay(false), PATIENCE_MS);
+        return;
+      }
+      start();
+    }
+  }
+
   function start(): void {
+    clearTimeout(patience);
+    patience = undefined;
     const [key, queue] = firstOf(queues);
     const batch = queue.splice(0, maxBatch);
     // The key goes to the back, so that a busy tenant does not starve the others.
@@ -123,7 +150,7 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
       answering += 1;
       options.observe?.(live.length, performance.now() - startedAt);
       // Not through schedule(): the next batch has been gathering all the while.
-      while (underWay < lanes && waiting > 0) start();
+      startWhatMay(true);
       return answer(answers);
     });
   }
@@ -178,7 +205,7 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
     return stopped;
   }
 
-  return { submit, stop, waiting: () => waiting };
+  return { submit, stop, waiting: () => waiting, reconsider: schedule };
 }
 
 function settle<Call, Result>(entry: Waiting<Call, Result>, outcome: Outcome<Result> | undefined): void {

@@ -72,7 +72,7 @@ describe("a loop", () => {
 test("the operations server tells life, readiness with its reasons, and metrics", async () => {
   const parts = { database: "ok", broker: "ok" };
   const metrics = createMetrics();
-  metrics.observeCall("Orders/Create", "OK", 12);
+  metrics.observeCall("Orders/Create", "OK", 12, false);
   const ops = await startOpsServer({
     address: "127.0.0.1:0",
     readiness: async () => parts,
@@ -105,9 +105,9 @@ test("the operations server tells life, readiness with its reasons, and metrics"
 
 test("a call refused at the door is counted by its reason and makes the others look no quicker", async () => {
   const metrics = createMetrics();
-  metrics.observeCall("Orders/Create", "OK", 400);
+  metrics.observeCall("Orders/Create", "OK", 400, false);
   // Refused by a queue behind the door: it took its time like any other.
-  metrics.observeCall("Orders/Create", "OVERLOADED", 200);
+  metrics.observeCall("Orders/Create", "OVERLOADED", 200, false);
   for (let call = 0; call < 98; call += 1) metrics.observeCall("Orders/Create", "OVERLOADED", 0, true);
   const text = await metrics.registry.metrics();
   assert.match(text, /^rpc_calls_refused_total\{rpc="Orders\/Create",reason="OVERLOADED"\} 98$/m);

@@ -7,7 +7,7 @@ export type Metrics = {
    * Counts calls by RPC and outcome, and measures how long they take; those refused at the door are counted
    * and not measured.
    */
-  observeCall(rpc: string, outcome: string, tookMs: number, refused?: boolean): void;
+  observeCall(rpc: string, outcome: string, tookMs: number, refused: boolean): void;
 };
 
 /** Upper bounds in seconds: from a cached read to the longest deadline. */
@@ -38,7 +38,7 @@ export function createMetrics(): Metrics {
   });
   return {
     registry,
-    observeCall: (rpc, outcome, tookMs, refused = false) => {
+    observeCall: (rpc, outcome, tookMs, refused) => {
       calls.inc({ rpc, outcome });
       // A refusal takes no time: with them the quantiles would be best when the service is worst.
       if (refused) refusals.inc({ rpc, reason: outcome });

@@ -1,3 +1,4 @@
+export { booleans, bytes, names, numbers, texts, times, uuids } from "./columns.ts";
 export { type ConnectOptions, connect, databaseNow, type Sql, type Tx } from "./connect.ts";
 export {
   asDomainError,

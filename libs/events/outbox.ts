@@ -1,4 +1,4 @@
-import type { Sql, Tx } from "#libs/db";
+import { booleans, bytes, names, type Sql, type Tx, texts, times, uuids } from "#libs/db";
 import type { OutboxMessage } from "./message.ts";
 
 /** A message as a relay took it from the table. */
@@ -17,24 +17,11 @@ export type OutboxKey = { readonly tenant: string; readonly outboxId: string };
 export const WRITER_LEASE_MS = 3_000;
 
 /**
- * The element types of the arrays below, by Postgres' own numbers: the driver can't guess them from an empty
- * value.
- */
-const BOOLEAN = 16;
-const BYTEA = 17;
-const TEXT = 25;
-
-/**
  * Writes the messages in one statement; they are sent if and only if the transaction commits. After the
  * commit give the same messages to `relay.publish`.
  */
 export async function insertOutbox(tx: Tx, messages: readonly OutboxMessage[]): Promise<void> {
   if (messages.length === 0) return;
-  const texts = (of: (message: OutboxMessage) => string | undefined) =>
-    tx.array(
-      messages.map((message) => of(message) ?? null),
-      TEXT,
-    );
   await tx`
     insert into outbox (
       tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time,
@@ -48,21 +35,15 @@ export async function insertOutbox(tx: Tx, messages: readonly OutboxMessage[]): 
         else clock_timestamp()
       end
     from unnest(
-      ${texts((message) => message.tenant)}::text[],
-      ${texts((message) => message.outboxId)}::uuid[],
-      ${texts((message) => message.type)}::text[],
-      ${tx.array(
-        messages.map((message) => message.body),
-        BYTEA,
-      )}::bytea[],
-      ${tx.array(
-        messages.map((message) => message.mandatory),
-        BOOLEAN,
-      )}::boolean[],
-      ${texts((message) => message.correlationId)}::text[],
-      ${texts((message) => message.traceparent)}::text[],
-      ${texts((message) => message.nudge?.queue)}::text[],
-      ${texts((message) => message.nudge?.dueTime.toISOString())}::timestamptz[]
+      ${texts(messages.map(({ tenant }) => tenant))}::text[],
+      ${uuids(messages.map(({ outboxId }) => outboxId))}::uuid[],
+      ${names(messages.map(({ type }) => type))}::text[],
+      ${bytes(messages.map(({ body }) => body))}::bytea[],
+      ${booleans(messages.map(({ mandatory }) => mandatory))}::boolean[],
+      ${texts(messages.map(({ correlationId }) => correlationId))}::text[],
+      ${texts(messages.map(({ traceparent }) => traceparent))}::text[],
+      ${texts(messages.map(({ nudge }) => nudge?.queue))}::text[],
+      ${times(messages.map(({ nudge }) => nudge?.dueTime.getTime()))}::timestamptz[]
     ) as message (
       tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time
     )`;
@@ -139,7 +120,7 @@ export async function claimOutbox(sql: Sql, limit: number, leaseMs: number): Pro
 
 /** Forgets messages that the broker has. */
 export async function deleteOutbox(sql: Sql, keys: readonly OutboxKey[]): Promise<void> {
-  await sql.unsafe(deleteStatement, [tenantsOf(sql, keys), idsOf(sql, keys)]);
+  await sql.unsafe(deleteStatement, [tenantsOf(keys), idsOf(keys)]);
 }
 
 /**
@@ -147,7 +128,7 @@ export async function deleteOutbox(sql: Sql, keys: readonly OutboxKey[]): Promis
  * s.
  */
 export async function postponeOutbox(sql: Sql, keys: readonly OutboxKey[]): Promise<void> {
-  await sql.unsafe(postponeStatement, [tenantsOf(sql, keys), idsOf(sql, keys)]);
+  await sql.unsafe(postponeStatement, [tenantsOf(keys), idsOf(keys)]);
 }
 
 /**
@@ -198,13 +179,10 @@ function fromRow(row: OutboxRow): ClaimedMessage {
   };
 }
 
-function tenantsOf(sql: Sql, keys: readonly OutboxKey[]) {
-  return sql.array([...new Set(keys.map((key) => key.tenant))], TEXT);
+function tenantsOf(keys: readonly OutboxKey[]): string {
+  return texts([...new Set(keys.map(({ tenant }) => tenant))]);
 }
 
-function idsOf(sql: Sql, keys: readonly OutboxKey[]) {
-  return sql.array(
-    keys.map((key) => key.outboxId),
-    TEXT,
-  );
+function idsOf(keys: readonly OutboxKey[]): string {
+  return uuids(keys.map(({ outboxId }) => outboxId));
 }

@@ -15,7 +15,7 @@ export type Answer =
 export type PipelineOptions = {
   readonly log: Logger;
   /** Reads the caller from the headers that the gateway vouches for. */
-  readonly callerOf: (header: (name: string) => string | undefined) => Caller;
+  readonly callerOf: (headers: Pick<Incoming, "header">) => Caller;
   /**
    * Told of every answered call: its RPC, its reason or OK, how long it took, and whether it was refused at
    * the door, in no time.
@@ -55,7 +55,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const gate = gateOf(method);
     if (!gate.enter()) return shed(rpc, requestId);
     underWay += 1;
-    const call = new OpenCall(rpc, requestId, options.callerOf(incoming.header), log, incoming);
+    const call = new OpenCall(rpc, requestId, options.callerOf(incoming), log, incoming);
     let answer: Answer;
     try {
       const request = parse();
@@ -78,7 +78,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   }
 
   function refuse(method: RpcMethod, incoming: Incoming): Answer | undefined {
-    return gateOf(method).isOpen() ? undefined : shed(method.path.slice(1), requestIdOf(incoming));
+    return gateOf(method).letsIn() ? undefined : shed(method.path.slice(1), requestIdOf(incoming));
   }
 
   // Counted, but not logged line by line: there are very many, and they say nothing of their calls.

@@ -20,9 +20,9 @@ export type RpcServerOptions = {
    */
   readonly reflected: readonly DescService[];
   readonly log: Logger;
-  readonly callerOf?: (header: (name: string) => string | undefined) => Caller;
-  /** Told of every answered call: its RPC, its reason or OK, and how long it took. */
-  readonly observe?: (rpc: string, outcome: string, tookMs: number) => void;
+  readonly callerOf?: (headers: { header(name: string): string | undefined }) => Caller;
+  /** Told of every answered call: its RPC, its reason or OK, how long it took, and whether it was let in. */
+  readonly observe?: (rpc: string, outcome: string, tookMs: number, refused: boolean) => void;
 };
 
 export type StopOptions = {

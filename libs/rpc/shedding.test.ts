@@ -8,9 +8,14 @@ import { GetOrderRequestSchema, OrderService } from "#proto/holdfast/order/v1/or
 import type { RpcMethod } from "./call.ts";
 import { createPipeline } from "./pipeline.ts";
 import { startRpcServer } from "./server.ts";
-import { createGates, shedFailure } from "./shedding.ts";
+import { createGates, type GateLimits, shedFailure } from "./shedding.ts";
 
-const limits = { calls: 4, callsAlways: 2, slowMs: 100 };
+const limits: GateLimits = {
+  calls: 4,
+  crowd: { calls: 2, slowMs: 300 },
+  overload: { calls: 1, slowMs: 100 },
+  overloadMs: 1_000,
+};
 
 function methodOf(handle: RpcMethod["handle"]): RpcMethod {
   return { desc: OrderService.method.getOrder, path: "/orders/Get", handle };
@@ -31,12 +36,41 @@ test("as many calls are let in as the limit says, and another when one has left"
 test("while answers are slow few are let in, and more again when they are quick", () => {
   const gate = createGates(limits)(idle);
   for (let call = 0; call < 3; call += 1) assert.ok(gate.enter());
-  gate.leave(101);
+  gate.leave(301);
   assert.equal(gate.enter(), false);
-  gate.leave(101);
+  gate.leave(301);
   assert.ok(gate.enter(), "a few may always be under way");
-  gate.leave(99);
+  gate.leave(300);
   for (let call = 0; call < 3; call += 1) assert.ok(gate.enter());
+});
+
+test("when calls have been refused for a second fewer are let in, until none has been for a second", () => {
+  let nowMs = 0;
+  const gate = createGates(limits, () => nowMs)(idle);
+  const refusals = (): boolean[] => Array.from({ length: 2 }, () => gate.letsIn());
+  for (let call = 0; call < 3; call += 1) assert.ok(gate.enter());
+  gate.leave(301);
+  for (; nowMs <= 1_000; nowMs += 250) assert.deepEqual(refusals(), [false, false], "two are under way");
+  gate.leave(301);
+  assert.deepEqual(refusals(), [false, false], "one is under way, and it is an overload by now");
+  gate.leave(301);
+  assert.ok(gate.enter());
+  gate.leave(100);
+  for (let call = 0; call < 4; call += 1) assert.ok(gate.enter(), "answers are quick");
+  for (let call = 0; call < 3; call += 1) gate.leave(301);
+  assert.equal(gate.letsIn(), false);
+  nowMs += 1_001;
+  assert.ok(gate.letsIn(), "it is over");
+});
+
+test("refusals now and then are no overload", () => {
+  let nowMs = 0;
+  const gate = createGates(limits, () => nowMs)(idle);
+  for (let call = 0; call < 3; call += 1) assert.ok(gate.enter());
+  gate.leave(301);
+  for (let round = 0; round < 5; round += 1, nowMs += 1_001) assert.equal(gate.letsIn(), false);
+  gate.leave(301);
+  assert.ok(gate.letsIn(), "a crowd may come still");
 });
 
 test("each method has a gate of its own", () => {

@@ -1,5 +1,5 @@
 /** Between the contract's messages and what domain/ knows. */
-import { createHash } from "node:crypto";
+import { hash as digestOf } from "node:crypto";
 import {
   create,
   type DescMessage,
@@ -147,7 +147,7 @@ export function requestKeyOf<Desc extends DescMessage>(
 ): RequestKey | undefined {
   if (request.requestId === "") return undefined;
   const bare = toBinary(desc, { ...request, requestId: "" }, { writeUnknownFields: false });
-  const hash = createHash("sha256").update(desc.typeName).update("\n").update(bare).digest();
+  const hash = digestOf("sha256", Buffer.concat([Buffer.from(`${desc.typeName}\n`), bare]), "buffer");
   return { requestId: request.requestId.toLowerCase(), hash, orderId };
 }
 

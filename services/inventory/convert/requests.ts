@@ -1,5 +1,5 @@
 /** From messages of the contract to calls of the domain. */
-import { createHash } from "node:crypto";
+import { hash as digestOf } from "node:crypto";
 import { type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { type Duration, durationMs, type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import { uuidv7 } from "#libs/db";
@@ -31,10 +31,8 @@ export function requestKey<Desc extends DescMessage>(
 ): { readonly request?: RequestKey } {
   if (request.requestId === "") return {};
   const asked = { ...request, requestId: "" };
-  const hash = createHash("sha256")
-    .update(`${schema.typeName}\n`)
-    .update(toBinary(schema, asked))
-    .digest("base64url");
+  const named = Buffer.concat([Buffer.from(`${schema.typeName}\n`), toBinary(schema, asked)]);
+  const hash = digestOf("sha256", named, "base64url");
   return { request: { requestId: idOf(request.requestId), hash } };
 }
 

@@ -1,6 +1,5 @@
-import type { Sql, Tx } from "#libs/db";
+import { names, type Sql, type Tx } from "#libs/db";
 import { type Absence, type Place, placeKey } from "../domain/stock.ts";
-import { namesArray } from "./arrays.ts";
 
 type AbsenceRow = {
   readonly sku: string;
@@ -28,8 +27,8 @@ export async function readAbsences(
         select from locations where tenant_id = ${tenant} and location_id = place.location_id
       ) as has_location
     from unnest(
-      ${namesArray(places.map((place) => place.sku))}::text[],
-      ${namesArray(places.map((place) => place.locationId))}::text[]
+      ${names(places.map((place) => place.sku))}::text[],
+      ${names(places.map((place) => place.locationId))}::text[]
     ) as place (sku, location_id)`;
   return new Map(
     rows.map((row) => [placeKey({ sku: row.sku, locationId: row.location_id }), absenceFrom(row)]),

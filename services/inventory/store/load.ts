@@ -1,10 +1,9 @@
-import type { Tx } from "#libs/db";
+import { names, type Tx } from "#libs/db";
 import { type Book, openBook } from "../domain/book.ts";
 import type { RequestRecord, StockCall } from "../domain/calls.ts";
 import type { Reservation } from "../domain/reservation.ts";
 import { type Absence, comparePlaces, type Level, type Place, placeKey } from "../domain/stock.ts";
 import { readAbsences } from "./absences.ts";
-import { namesArray } from "./arrays.ts";
 import { earliestEndOf } from "./ended.ts";
 import {
   type LevelRow,
@@ -69,7 +68,7 @@ export async function readReservations(
   reservationIds: readonly string[],
 ): Promise<Reservation[]> {
   if (reservationIds.length === 0) return [];
-  const ids = namesArray(reservationIds);
+  const ids = names(reservationIds);
   const rows = await tx<ReservationRow[]>`
     select reservation_id, state, owner, lines, create_time, expire_time, end_time
     from reservations
@@ -99,8 +98,8 @@ async function makeLevels(tx: Tx, tenant: string, calls: readonly StockCall[]): 
     from (
       select distinct sku, location_id
       from unnest(
-        ${namesArray(changes.map((change) => change.sku))}::text[],
-        ${namesArray(changes.map((change) => change.locationId))}::text[]
+        ${names(changes.map((change) => change.sku))}::text[],
+        ${names(changes.map((change) => change.locationId))}::text[]
       ) as change (sku, location_id)
     ) as place
     join items on items.tenant_id = ${tenant} and items.sku = place.sku
@@ -121,7 +120,7 @@ async function readLive(tx: Tx, tenant: string, ids: readonly string[]): Promise
     select reservation_id, state, owner, lines, create_time, expire_time, end_time
     from reservations
     where tenant_id = ${tenant}
-      and reservation_id = any(${namesArray(ids)}::uuid[])`;
+      and reservation_id = any(${names(ids)}::uuid[])`;
   return rows.map(reservationFrom);
 }
 
@@ -132,8 +131,8 @@ async function lockLevels(tx: Tx, tenant: string, places: readonly Place[]): Pro
   return await tx<LevelRow[]>`
     select level.*
     from unnest(
-      ${namesArray(sorted.map((place) => place.sku))}::text[],
-      ${namesArray(sorted.map((place) => place.locationId))}::text[]
+      ${names(sorted.map((place) => place.sku))}::text[],
+      ${names(sorted.map((place) => place.locationId))}::text[]
     ) as place (sku, location_id)
     cross join lateral (
       select sku, location_id, on_hand, reserved, version, archived, reorder_point, update_time
@@ -158,7 +157,7 @@ async function readRequests(tx: Tx, tenant: string, ids: readonly string[]): Pro
     select request_id, request_hash, resource, response
     from requests
     where tenant_id = ${tenant}
-      and request_id = any(${namesArray(ids)}::uuid[])`;
+      and request_id = any(${names(ids)}::uuid[])`;
   return rows.map(requestFrom);
 }
 

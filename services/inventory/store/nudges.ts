@@ -1,5 +1,4 @@
-import type { Tx } from "#libs/db";
-import { timesArray } from "./arrays.ts";
+import { type Tx, times } from "#libs/db";
 
 /** The seconds for which this process knows that a nudge is written, so that most batches need not ask. */
 export type KnownNudges = {
@@ -31,7 +30,7 @@ export async function claimNudges(tx: Tx, tenant: string, dueSeconds: readonly n
   const rows = await tx<{ due_second: Date }[]>`
     insert into nudges (tenant_id, due_second)
     select ${tenant}, due_second
-    from unnest(${timesArray(sorted)}::timestamptz[]) as due_second
+    from unnest(${times(sorted)}::timestamptz[]) as due_second
     on conflict do nothing
     returning due_second`;
   return rows.map((row) => row.due_second.getTime());

@@ -1,6 +1,5 @@
-import type { Sql, Tx } from "#libs/db";
+import { names, type Sql, type Tx } from "#libs/db";
 import { isOwnedByOrder, type Reservation, type ReservationState, readAt } from "../domain/reservation.ts";
-import { namesArray } from "./arrays.ts";
 import { earliestEndOf } from "./ended.ts";
 import { type ReservationRow, reservationFrom } from "./rows.ts";
 
@@ -117,7 +116,7 @@ function ownedBy(sql: Sql | Tx, owner: string, ids: readonly string[]) {
   if (!isOwnedByOrder({ owner }))
     return sql`and owner not like 'orders/%' and left(owner, 64) = left(${owner}, 64) and owner = ${owner}`;
   if (!ORDER_ID.test(owner)) return sql`and false`;
-  return sql`and reservation_id = any(${namesArray(ids)}::uuid[]) and owner = ${owner}`;
+  return sql`and reservation_id = any(${names(ids)}::uuid[]) and owner = ${owner}`;
 }
 
 // What has run out of time reads EXPIRED, swept or not.

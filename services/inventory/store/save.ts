@@ -1,10 +1,9 @@
-import type { Tx } from "#libs/db";
+import { names, numbers, type Tx, texts, times } from "#libs/db";
 import { insertOutbox, type OutboxMessage } from "#libs/events";
 import type { Book, Entry } from "../domain/book.ts";
 import type { AdjustCall, RequestRecord } from "../domain/calls.ts";
 import type { Line, Reservation } from "../domain/reservation.ts";
 import { type Level, type Movement, placeKey } from "../domain/stock.ts";
-import { namesArray, numbersArray, textsArray, timesArray } from "./arrays.ts";
 import { linesJson } from "./rows.ts";
 import { StaleRead } from "./stale.ts";
 
@@ -63,13 +62,13 @@ async function insertReservations(tx: Tx, tenant: string, made: readonly Reserva
     )
     select ${tenant}, made.*
     from unnest(
-      ${namesArray(sorted.map((one) => one.reservationId))}::uuid[],
-      ${namesArray(sorted.map((one) => one.state))}::text[],
-      ${textsArray(sorted.map((one) => one.owner))}::text[],
-      ${textsArray(sorted.map((one) => linesJson(one.lines)))}::jsonb[],
-      ${timesArray(sorted.map((one) => one.createTime))}::timestamptz[],
-      ${timesArray(sorted.map((one) => one.expireTime))}::timestamptz[],
-      ${timesArray(sorted.map((one) => one.endTime))}::timestamptz[]
+      ${names(sorted.map((one) => one.reservationId))}::uuid[],
+      ${names(sorted.map((one) => one.state))}::text[],
+      ${texts(sorted.map((one) => one.owner))}::text[],
+      ${texts(sorted.map((one) => linesJson(one.lines)))}::jsonb[],
+      ${times(sorted.map((one) => one.createTime))}::timestamptz[],
+      ${times(sorted.map((one) => one.expireTime))}::timestamptz[],
+      ${times(sorted.map((one) => one.endTime))}::timestamptz[]
     ) as made
     on conflict do nothing`;
   if (result.count !== made.length) throw new StaleRead("a reservation of the same id was made meanwhile");
@@ -82,10 +81,10 @@ async function insertLines(tx: Tx, tenant: string, made: readonly Reservation[])
     insert into reservation_lines (tenant_id, sku, location_id, reservation_id, quantity)
     select ${tenant}, line.*
     from unnest(
-      ${namesArray(lines.map((line) => line.sku))}::text[],
-      ${namesArray(lines.map((line) => line.locationId))}::text[],
-      ${namesArray(lines.map((line) => line.reservationId))}::uuid[],
-      ${numbersArray(lines.map((line) => line.quantity))}::integer[]
+      ${names(lines.map((line) => line.sku))}::text[],
+      ${names(lines.map((line) => line.locationId))}::text[],
+      ${names(lines.map((line) => line.reservationId))}::uuid[],
+      ${numbers(lines.map((line) => line.quantity))}::integer[]
     ) as line`;
 }
 
@@ -101,8 +100,8 @@ async function extendReservations(tx: Tx, tenant: string, extended: readonly Res
     update reservations as reservation
     set expire_time = extended.expire_time
     from unnest(
-      ${namesArray(extended.map((one) => one.reservationId))}::uuid[],
-      ${timesArray(extended.map((one) => one.expireTime))}::timestamptz[]
+      ${names(extended.map((one) => one.reservationId))}::uuid[],
+      ${times(extended.map((one) => one.expireTime))}::timestamptz[]
     ) as extended (reservation_id, expire_time)
     where reservation.tenant_id = ${tenant}
       and reservation.reservation_id = extended.reservation_id
@@ -141,7 +140,7 @@ async function endReservations(
 
 function idsOf(reservations: readonly Reservation[], state?: Reservation["state"]): string {
   const wanted = reservations.filter((one) => state === undefined || one.state === state);
-  return namesArray(wanted.map((one) => one.reservationId));
+  return names(wanted.map((one) => one.reservationId));
 }
 
 async function deleteLines(tx: Tx, tenant: string, ended: readonly Reservation[]): Promise<void> {
@@ -150,9 +149,9 @@ async function deleteLines(tx: Tx, tenant: string, ended: readonly Reservation[]
   await tx`
     delete from reservation_lines as line
     using unnest(
-      ${namesArray(lines.map((line) => line.sku))}::text[],
-      ${namesArray(lines.map((line) => line.locationId))}::text[],
-      ${namesArray(lines.map((line) => line.reservationId))}::uuid[]
+      ${names(lines.map((line) => line.sku))}::text[],
+      ${names(lines.map((line) => line.locationId))}::text[],
+      ${names(lines.map((line) => line.reservationId))}::uuid[]
     ) as ended (sku, location_id, reservation_id)
     where line.tenant_id = ${tenant}
       and line.sku = ended.sku
@@ -171,12 +170,12 @@ async function updateLevels(tx: Tx, tenant: string, book: Book): Promise<void> {
       version = changed.version,
       update_time = changed.update_time
     from unnest(
-      ${namesArray(levels.map((level) => level.sku))}::text[],
-      ${namesArray(levels.map((level) => level.locationId))}::text[],
-      ${numbersArray(levels.map((level) => level.onHand))}::integer[],
-      ${numbersArray(levels.map((level) => level.reserved))}::integer[],
-      ${numbersArray(levels.map((level) => level.version))}::bigint[],
-      ${timesArray(levels.map((level) => level.updateTime))}::timestamptz[]
+      ${names(levels.map((level) => level.sku))}::text[],
+      ${names(levels.map((level) => level.locationId))}::text[],
+      ${numbers(levels.map((level) => level.onHand))}::integer[],
+      ${numbers(levels.map((level) => level.reserved))}::integer[],
+      ${numbers(levels.map((level) => level.version))}::bigint[],
+      ${times(levels.map((level) => level.updateTime))}::timestamptz[]
     ) as changed (sku, location_id, on_hand, reserved, version, update_time)
     where level.tenant_id = ${tenant}
       and level.sku = changed.sku
@@ -204,16 +203,16 @@ async function insertMovements(tx: Tx, tenant: string, movements: readonly Movem
     )
     select ${tenant}, movement.*
     from unnest(
-      ${namesArray(movements.map((movement) => movement.sku))}::text[],
-      ${namesArray(movements.map((movement) => movement.locationId))}::text[],
-      ${numbersArray(movements.map((movement) => movement.version))}::bigint[],
-      ${namesArray(movements.map((movement) => movement.type))}::text[],
-      ${numbersArray(movements.map((movement) => movement.onHandDelta))}::integer[],
-      ${numbersArray(movements.map((movement) => movement.reservedDelta))}::integer[],
-      ${numbersArray(movements.map((movement) => movement.onHandAfter))}::integer[],
-      ${numbersArray(movements.map((movement) => movement.reservedAfter))}::integer[],
-      ${namesArray(movements.map((movement) => movement.cause))}::uuid[],
-      ${timesArray(movements.map((movement) => movement.createTime))}::timestamptz[]
+      ${names(movements.map((movement) => movement.sku))}::text[],
+      ${names(movements.map((movement) => movement.locationId))}::text[],
+      ${numbers(movements.map((movement) => movement.version))}::bigint[],
+      ${names(movements.map((movement) => movement.type))}::text[],
+      ${numbers(movements.map((movement) => movement.onHandDelta))}::integer[],
+      ${numbers(movements.map((movement) => movement.reservedDelta))}::integer[],
+      ${numbers(movements.map((movement) => movement.onHandAfter))}::integer[],
+      ${numbers(movements.map((movement) => movement.reservedAfter))}::integer[],
+      ${names(movements.map((movement) => movement.cause))}::uuid[],
+      ${times(movements.map((movement) => movement.createTime))}::timestamptz[]
     ) as movement`;
 }
 
@@ -228,9 +227,9 @@ async function insertAdjustments(
     insert into adjustments (tenant_id, adjustment_id, reason, reference, create_time)
     select ${tenant}, adjustment.*, ${now}::timestamptz
     from unnest(
-      ${namesArray(adjustments.map((one) => one.adjustmentId))}::uuid[],
-      ${textsArray(adjustments.map((one) => one.reason))}::text[],
-      ${textsArray(adjustments.map((one) => one.reference))}::text[]
+      ${names(adjustments.map((one) => one.adjustmentId))}::uuid[],
+      ${texts(adjustments.map((one) => one.reason))}::text[],
+      ${texts(adjustments.map((one) => one.reference))}::text[]
     ) as adjustment`;
 }
 
@@ -248,10 +247,10 @@ async function insertRequests(
     insert into requests (tenant_id, request_id, request_hash, resource, response, create_time)
     select ${tenant}, request.*, ${now}::timestamptz
     from unnest(
-      ${namesArray(sorted.map((one) => one.requestId))}::uuid[],
-      ${namesArray(sorted.map((one) => one.hash))}::text[],
-      ${namesArray(sorted.map((one) => one.resource))}::text[],
-      ${textsArray(responses)}::jsonb[]
+      ${names(sorted.map((one) => one.requestId))}::uuid[],
+      ${names(sorted.map((one) => one.hash))}::text[],
+      ${names(sorted.map((one) => one.resource))}::text[],
+      ${texts(responses)}::jsonb[]
     ) as request
     on conflict do nothing`;
   if (result.count !== requests.length) throw new StaleRead("the same request took effect meanwhile");

@@ -1,4 +1,4 @@
-import { inTransaction, type Sql, type Tx } from "#libs/db";
+import { inTransaction, names, type Sql, type Tx } from "#libs/db";
 import { type Stock, stockOf } from "../domain/item.ts";
 import { RECENT_MOVEMENTS } from "../domain/limits.ts";
 import {
@@ -10,7 +10,6 @@ import {
   placeKey,
 } from "../domain/stock.ts";
 import { readAbsences } from "./absences.ts";
-import { namesArray } from "./arrays.ts";
 import { listMovements } from "./movements.ts";
 import { type LevelRow, levelFrom } from "./rows.ts";
 
@@ -61,8 +60,8 @@ export async function readPlaces(
       level.sku, level.location_id, level.on_hand, level.reserved, level.version, level.archived,
       level.reorder_point, level.update_time
     from unnest(
-      ${namesArray(places.map((place) => place.sku))}::text[],
-      ${namesArray(places.map((place) => place.locationId))}::text[]
+      ${names(places.map((place) => place.sku))}::text[],
+      ${names(places.map((place) => place.locationId))}::text[]
     ) as place (sku, location_id)
     join stock_levels as level
       on level.tenant_id = ${tenant}
@@ -112,7 +111,7 @@ async function selectStock(
       from items
       where tenant_id = ${tenant}
         and sku > ${page.after}
-        ${page.skus.length === 0 ? sql`` : sql`and sku = any(${namesArray(page.skus)}::text[])`}
+        ${page.skus.length === 0 ? sql`` : sql`and sku = any(${names(page.skus)}::text[])`}
       order by sku
       limit ${page.limit}
     ) as page

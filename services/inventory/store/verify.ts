@@ -1,6 +1,5 @@
-import { inTransaction, type Sql, type Tx } from "#libs/db";
+import { inTransaction, names, type Sql, type Tx } from "#libs/db";
 import { MAX_DIFFERENCES } from "../domain/limits.ts";
-import { namesArray } from "./arrays.ts";
 
 export type DifferenceType = "CHAIN_GAP" | "CHAIN_BREAK" | "LEVEL" | "RESERVATIONS";
 
@@ -81,7 +80,7 @@ async function nextItems(
     from items
     where tenant_id = ${tenant}
       and sku > ${after}
-      ${skus.length === 0 ? sql`` : sql`and sku = any(${namesArray(skus)}::text[])`}
+      ${skus.length === 0 ? sql`` : sql`and sku = any(${names(skus)}::text[])`}
     order by sku
     limit ${ITEMS_A_STATEMENT}`;
   return rows.map((row) => row.sku);
@@ -104,7 +103,7 @@ async function verifyItems(
           set_config('enable_mergejoin', 'on', true),
           set_config('enable_material', 'on', true),
           set_config('statement_timeout', ${String(Math.min(timeLeftMs, STATEMENT_TIMEOUT_MS))}, true)`;
-      return await selectVerdicts(tx, tenant, namesArray(skus));
+      return await selectVerdicts(tx, tenant, names(skus));
     },
     { mode: "isolation level repeatable read read only" },
   );

@@ -50,13 +50,17 @@ const OVERLOAD_RETRY_MS = 250;
  */
 export function createPlacement({ sql, reserving, announcer, metrics }: PlacementParts): Placement {
   const common = { maxBatch: limits.batchCalls, maxWaiting: limits.waitingCalls };
+  /** Orders that are open and not finished. */
+  let unfinished = 0;
   const opening = createBatcher<Opening, Opened>({
     ...common,
     name: "order-opening",
+    goingOn: () => unfinished,
     splitsOn: isOneCallsFault,
     observe: metrics.observeBatch("opening"),
     execute: async (calls, tenant) => {
       const outcomes = await openPlacements(sql, tenant, calls);
+      unfinished += outcomes.filter(isOpen).length;
       metrics.countOrders("RESERVING", outcomes.filter(isNew).length);
       return outcomes;
     },
@@ -90,11 +94,19 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
   async function finish(call: PlacementCall, order: Order): Promise<Finished> {
     const { tenant, ttlMs, request, correlationId, deadline } = call;
     const { orderId, lines } = order;
-    const verdict = await reserving
-      .submit({ orderId, reservationId: orderId, lines, requestId: correlationId, deadline }, { key: tenant })
-      .then((reserved) => verdictOf(orderId, reserved), verdictOfFailure);
-    const requestId = request?.requestId;
-    return await finishing.submit({ order, ttlMs, verdict, requestId, correlationId }, { key: tenant });
+    try {
+      const verdict = await reserving
+        .submit(
+          { orderId, reservationId: orderId, lines, requestId: correlationId, deadline },
+          { key: tenant },
+        )
+        .then((reserved) => verdictOf(orderId, reserved), verdictOfFailure);
+      const requestId = request?.requestId;
+      return await finishing.submit({ order, ttlMs, verdict, requestId, correlationId }, { key: tenant });
+    } finally {
+      unfinished -= 1;
+      opening.reconsider();
+    }
   }
 
   async function placeInRounds(call: PlacementCall): Promise<Finished> {
@@ -130,6 +142,10 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
       await Promise.all([opening.stop(), finishing.stop()]);
     },
   };
+}
+
+function isOpen(outcome: Outcome<Opened>): boolean {
+  return outcome.ok && outcome.value.kind === "reserving";
 }
 
 function isNew(outcome: Outcome<Opened>): boolean {

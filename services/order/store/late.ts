@@ -1,6 +1,5 @@
 /** Late payments: what befalls an order after it has EXPIRED. */
-import type { Sql, Tx } from "#libs/db";
-import { numbers, texts, times, uuids } from "./columns.ts";
+import { numbers, type Sql, type Tx, texts, times, uuids } from "#libs/db";
 import type { Saved } from "./orders.ts";
 
 /**

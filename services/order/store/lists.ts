@@ -1,6 +1,5 @@
-import type { Sql } from "#libs/db";
+import { type Sql, texts } from "#libs/db";
 import type { Order, State, Transition } from "../domain/order.ts";
-import { texts } from "./columns.ts";
 import { readLines, type Snapshot } from "./orders.ts";
 import { linesByOrder, type OrderRow, orderOf } from "./rows.ts";
 

@@ -1,5 +1,4 @@
-import type { Sql, Tx } from "#libs/db";
-import { times } from "./columns.ts";
+import { type Sql, type Tx, times } from "#libs/db";
 
 /**
  * Notes the seconds at which orders fall due and returns those that nobody had noted: the caller writes their

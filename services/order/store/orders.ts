@@ -1,6 +1,5 @@
-import type { Sql, Tx } from "#libs/db";
+import { numbers, type Sql, type Tx, texts, times, uuids } from "#libs/db";
 import type { Order, Transition } from "../domain/order.ts";
-import { numbers, texts, times, uuids } from "./columns.ts";
 import { type LineRow, linesByOrder, type OrderRow, orderOf } from "./rows.ts";
 
 /** Orders by id, and the moment, by the database's clock, at which they were so. */

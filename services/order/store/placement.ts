@@ -1,6 +1,5 @@
-import { isDuplicate, type Sql, type Tx } from "#libs/db";
+import { bytes, isDuplicate, numbers, type Sql, type Tx, texts, uuids } from "#libs/db";
 import type { Draft, Rejection } from "../domain/order.ts";
-import { bytes, numbers, texts, uuids } from "./columns.ts";
 import type { RequestKey } from "./requests.ts";
 
 /** An order that is to be opened, and the request that wants it. */

@@ -1,5 +1,4 @@
-import type { Sql, Tx } from "#libs/db";
-import { bytes, uuids } from "./columns.ts";
+import { bytes, type Sql, type Tx, uuids } from "#libs/db";
 
 /** What a request_id was, or is to be, used for. */
 export type RequestKey = {
