@@ -214,6 +214,7 @@ export const postgresSettings: Readonly<Record<string, string>> = {
   shared_buffers: "256MB",
   // A batch is one transaction: fewer and larger checkpoints cost less than the disk they take.
   max_wal_size: "2GB",
+  checkpoint_timeout: "15min",
   // What was answered must survive a crash of the machine: the promises need it.
   synchronous_commit: "on",
   TimeZone: "UTC",
