@@ -87,6 +87,16 @@ describe("a batcher", () => {
     assert.equal(await stopped, 4);
   });
 
+  test("lets all go that have waited for too long, whatever their keys", async () => {
+    const { batcher, batches } = recorder({ goingOn: () => 4 });
+    const calls = ["one", "two", "three"].map((tenant, index) => batcher.submit(index, { key: tenant }));
+    await calls[0];
+    const startedAt = performance.now();
+    await Promise.all(calls);
+    assert.equal(batches.length, 3);
+    assert.ok(performance.now() - startedAt < 90, "each batch waited as long again");
+  });
+
   test("starts the next batch before it tells the answers of the last, and tells few at a time", async () => {
     const told: number[] = [];
     const { batcher, batches, state, release } = recorder({ answersATurn: 2 });

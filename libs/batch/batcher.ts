@@ -92,6 +92,8 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
   let answering = 0;
   let scheduled = false;
   let patience: NodeJS.Timeout | undefined;
+  /** Calls that have waited for too long for those before them, and go now. */
+  let overdue = 0;
   let stopping: (() => void) | undefined;
   let stopped: Promise<void> | undefined;
 
@@ -115,18 +117,25 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
     scheduled = true;
     setImmediate(() => {
       scheduled = false;
-      startWhatMay(true);
+      startWhatMay();
     });
   }
 
-  function startWhatMay(isPatient: boolean): void {
+  function startWhatMay(): void {
     while (underWay < lanes && waiting > 0) {
-      if (isPatient && waiting < Math.min(maxBatch, options.goingOn?.() ?? 0)) {
-        patience ??= setTimeout(() => startWhatMay(false), PATIENCE_MS);
+      if (overdue === 0 && waiting < Math.min(maxBatch, options.goingOn?.() ?? 0)) {
+        patience ??= setTimeout(endPatience, PATIENCE_MS);
         return;
       }
       start();
     }
+  }
+
+  // With all that wait now, whatever their keys, and however many batches they make.
+  function endPatience(): void {
+    patience = undefined;
+    overdue = waiting;
+    startWhatMay();
   }
 
   function start(): void {
@@ -138,6 +147,7 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
     queues.delete(key);
     if (queue.length > 0) queues.set(key, queue);
     waiting -= batch.length;
+    overdue = Math.max(0, overdue - batch.length);
     const live = batch.filter(dropAbandoned);
     if (live.length === 0) {
       finishIfDrained();
@@ -150,7 +160,7 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
       answering += 1;
       options.observe?.(live.length, performance.now() - startedAt);
       // Not through schedule(): the next batch has been gathering all the while.
-      startWhatMay(true);
+      startWhatMay();
       return answer(answers);
     });
   }

@@ -32,7 +32,7 @@ import {
   until,
 } from "./testing/scene.ts";
 
-const { headers, priority, settings, continuation } = frameTypes;
+const { headers, priority, settings, continuation, windowUpdate } = frameTypes;
 const { endStream, endHeaders } = flags;
 const MEGABYTE = 1_048_576;
 const MAX_FRAME_BYTES = 16_384;
@@ -253,6 +253,33 @@ test("a body that is worked off as it comes may be larger than what is kept", as
   const wanted = 2 * limits.incompleteBytes;
   while (received < wanted) streams.takeData(1, piece, 0, piece.length, piece.length, false);
   assert.equal(received, wanted);
+  peer.destroy();
+});
+
+test("padding, which nobody works off, does not use up the window of a body", async () => {
+  const { peer, socket } = await openWide(scene);
+  const windowBytes = 200_000;
+  let end = 0;
+  const streams = new Streams(new Sender(new Output(socket)), {
+    streamWindowBytes: windowBytes,
+    onRequest: (stream) => {
+      stream.onEnd = () => (end = stream.receivedBytes);
+      stream.onGone = () => assert.fail("it was broken off");
+    },
+  });
+  const fields = pseudoHeaders("/").map(([name, value]) => headerField(name, value));
+  streams.open(1, fields, endHeaders);
+  await peer.settle();
+  const piece = Buffer.alloc(1_000);
+  // What the peer may send, by what it is told: a frame has a fifth of padding.
+  for (let sent = 0; sent < 180; sent += 1) {
+    const given = peer.frames.filter(({ type, streamId }) => type === windowUpdate && streamId === 1);
+    const granted = given.reduce((sum, { payload }) => sum + payload.readUInt32BE(0), windowBytes);
+    assert.ok(granted >= (sent + 1) * 1_250, "the window ran out");
+    streams.takeData(1, piece, 0, piece.length, 1_250, sent === 179);
+    await peer.settle();
+  }
+  assert.equal(end, 180_000);
   peer.destroy();
 });
 

@@ -32,8 +32,9 @@ export class Connection {
   readonly #strays = new RateLimit(limits.strayFrames, limits.strayFrames);
   #receiveWindow = limits.connectionWindowBytes;
   #answersUnsent = 0;
-  /** Since when the socket has taken nothing of what waits for it. */
-  #fullSince = 0;
+  /** What the peer had taken of our bytes at the last sweep, and at which sweep it last had taken any. */
+  #takenBytes = 0;
+  #takenAt = performance.now();
   #isLeaving = false;
   #isOver = false;
 
@@ -84,10 +85,11 @@ export class Connection {
   /** Ends what has been silent for too long: the connection, or streams of it. */
   sweep(now: number): void {
     if (!this.#reader.isIntroduced() && now - this.#openedAt > limits.prefaceMs) this.destroy();
-    const isFull = this.#socket.writableLength > 0;
-    if (!isFull) this.#fullSince = 0;
-    else if (this.#fullSince === 0) this.#fullSince = now;
-    else if (now - this.#fullSince > limits.unsentMs) this.destroy();
+    const unsent = this.#output.unsent();
+    const takenBytes = this.#socket.bytesWritten - unsent;
+    if (unsent === 0 || takenBytes > this.#takenBytes) this.#takenAt = now;
+    else if (now - this.#takenAt > limits.unsentMs) this.destroy();
+    this.#takenBytes = takenBytes;
     this.#streams.sweep(now - limits.streamSilenceMs);
     this.#closeIfDone();
   }
@@ -227,7 +229,6 @@ export class Connection {
   }
 
   #drain(): void {
-    this.#fullSince = 0;
     this.#socket.resume();
     this.#sender.sendWaiting();
   }
@@ -249,8 +250,10 @@ export class Connection {
   #farewell(): void {
     if (this.#socket.writableEnded) return;
     this.#output.flush();
-    this.#socket.end();
-    setTimeout(() => this.#socket.destroy(), limits.farewellMs).unref();
+    // From when all has left: until then the sweep judges how the peer reads.
+    this.#socket.end(() => {
+      setTimeout(() => this.#socket.destroy(), limits.farewellMs).unref();
+    });
   }
 
   #lose(): void {

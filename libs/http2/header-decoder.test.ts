@@ -167,7 +167,7 @@ test("an indexed field is the object of its table, not a copy", () => {
   assert.equal(decoder.decode(hex("82"))?.[0], staticTable[1]);
   const [field] = decoder.decode(hex("4001610162")) ?? [];
   assert.equal(decoder.decode(hex("be"))?.[0], field);
-  assert.deepEqual(field, { name: "a", value: "b", size: 34, wellFormed: true });
+  assert.deepEqual(field, { name: "a", value: "b", size: 34, wellFormed: true, hasGoodName: true });
 });
 
 test("what RFC 7541 forbids is an error of compression", () => {

@@ -6,6 +6,8 @@ export type HeaderField = {
   readonly size: number;
   /** Whether RFC 9113, section 8.2, lets the field stand in a request, as far as one field alone can tell. */
   readonly wellFormed: boolean;
+  /** What of it is due to the name, so that no name is judged twice. */
+  readonly hasGoodName: boolean;
 };
 
 /** What a field costs beside its octets (RFC 7541, section 4.1). */
@@ -13,22 +15,21 @@ const OVERHEAD_BYTES = 32;
 
 /** Makes a field of latin1 strings, so that a character is an octet, and judges it once and for all. */
 export function headerField(name: string, value: string): HeaderField {
-  return {
-    name,
-    value,
-    size: name.length + value.length + OVERHEAD_BYTES,
-    wellFormed: isName(name) && isValueOf(name, value),
-  };
+  return fieldOf(name, value, isName(name));
 }
 
-/** Makes the field of the same name with another value, without judging a good name again. */
-export function withValue(field: HeaderField, value: string): HeaderField {
-  const { name } = field;
+/** Makes the field of the same name with another value, without judging the name again. */
+export function withValue({ name, hasGoodName }: HeaderField, value: string): HeaderField {
+  return fieldOf(name, value, hasGoodName);
+}
+
+function fieldOf(name: string, value: string, hasGoodName: boolean): HeaderField {
   return {
     name,
     value,
     size: name.length + value.length + OVERHEAD_BYTES,
-    wellFormed: (field.wellFormed || isName(name)) && isValueOf(name, value),
+    wellFormed: hasGoodName && isValueOf(name, value),
+    hasGoodName,
   };
 }
 

@@ -23,7 +23,7 @@ export const limits = {
   streamSilenceMs: 60_000,
   /** Bytes that wait for the socket before bodies are kept back. */
   unsentBytes: 1_048_576,
-  /** A peer that has not taken by then what waits for it is gone. */
+  /** A peer that takes nothing for so long of what waits for it is gone. */
   unsentMs: 30_000,
   /** Answers to pings and settings that wait behind what the peer does not read. */
   unsentAnswers: 1_000,

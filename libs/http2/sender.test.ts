@@ -118,13 +118,8 @@ suite("a body", () => {
     peer.destroy();
   });
 
-  test("is cut into frames that the peer takes", async () => {
-    for (const [asked, most] of [
-      [undefined, 16_384],
-      [16_384, 16_384],
-      [20_000, 20_000],
-      [2 ** 24 - 1, BODY_BYTES],
-    ] as const) {
+  test("is cut into frames that any peer takes, so that all answers get their turn", async () => {
+    for (const asked of [undefined, 16_384, 20_000, 2 ** 24 - 1]) {
       const { peer } = await scene.open();
       peer.greet([
         [settingIds.initialWindowSize, MOST_WINDOW],
@@ -136,7 +131,7 @@ suite("a body", () => {
       const sizes = peer.frames
         .filter(({ type }) => type === frameTypes.data)
         .map(({ payload }) => payload.length);
-      assert.equal(Math.max(...sizes), most);
+      assert.equal(Math.max(...sizes), 16_384);
       peer.destroy();
     }
   });

@@ -32,7 +32,6 @@ export class Sender {
   /** Streams with pieces that wait for room, in the order in which they began to. */
   readonly #waiting = new Set<ServerStream>();
   #window = FIRST_WINDOW_BYTES;
-  #maxFrameBytes = FIRST_MAX_FRAME_BYTES;
 
   constructor(output: Output) {
     this.#output = output;
@@ -51,7 +50,7 @@ export class Sender {
         if (value < FIRST_MAX_FRAME_BYTES || value > 0xff_ffff) {
           throw new ConnectionError(errorCodes.protocolError, "MAX_FRAME_SIZE is 2^14 to 2^24-1");
         }
-        this.#maxFrameBytes = value;
+        // Ours stay small, so that all answers get their turn.
         return;
       case settingIds.initialWindowSize:
         if (value > MAX_31_BITS)
@@ -69,7 +68,8 @@ export class Sender {
     if (stream) stream.sendWindow += bytes;
     else this.#window += bytes;
     if ((stream?.sendWindow ?? this.#window) > MAX_31_BITS) return false;
-    if (this.#waiting.size > 0) this.sendWaiting();
+    if (!stream) this.sendWaiting();
+    else if (this.#waiting.has(stream)) this.#goOn(stream);
     return true;
   }
 
@@ -146,16 +146,23 @@ export class Sender {
   sendWaiting(): void {
     for (const stream of this.#waiting) {
       if (this.#window <= 0 || this.#isFull()) return;
-      if (!this.#sendUnsent(stream)) continue;
-      this.#waiting.delete(stream);
-      if (stream.isFinishing) stream.end();
-      else stream.onDrain?.();
+      this.#goOn(stream);
     }
   }
 
   /** Keeps nothing for a stream that is over. */
   forget(stream: ServerStream): void {
     this.#waiting.delete(stream);
+  }
+
+  #goOn(stream: ServerStream): void {
+    // Looked at first: there may be thousands that wait for room of their own.
+    if (stream.sendWindow <= 0) return;
+    stream.heardAt = performance.now();
+    if (!this.#sendUnsent(stream)) return;
+    this.#waiting.delete(stream);
+    if (stream.isFinishing) stream.end();
+    else stream.onDrain?.();
   }
 
   #sendUnsent(stream: ServerStream): boolean {
@@ -173,7 +180,7 @@ export class Sender {
   #send(stream: ServerStream, piece: Uint8Array): number {
     let sent = 0;
     while (sent < piece.length) {
-      const room = this.#isFull() ? 0 : Math.min(this.#window, stream.sendWindow, this.#maxFrameBytes);
+      const room = this.#isFull() ? 0 : Math.min(this.#window, stream.sendWindow, FIRST_MAX_FRAME_BYTES);
       const length = Math.min(room, piece.length - sent);
       if (length <= 0) {
         stream.unsent.push(sent === 0 ? piece : piece.subarray(sent));

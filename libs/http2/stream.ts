@@ -3,6 +3,9 @@ import type { OutgoingField } from "./header-encoder.ts";
 import type { RequestHead } from "./request-head.ts";
 import type { Sender } from "./sender.ts";
 
+/** The least that is given back of a window at once. */
+const GIVEN_BACK_BYTES = 16_384;
+
 /** What is kept of the requests of a connection that are not complete, in bytes. */
 export type Bodies = { keptBytes: number };
 
@@ -28,6 +31,8 @@ export class ServerStream {
 
   /** All of the request has come. */
   ended = false;
+  /** The answer has begun. */
+  isAnswering = false;
   /**
    * The answer is complete, or nobody wants it any more. The stream is over when all of the request has come,
    * too.
@@ -66,7 +71,9 @@ export class ServerStream {
 
   /** Begins the answer. */
   respond(fields: readonly OutgoingField[]): void {
-    if (!this.closed) this.#sender.headers(this.id, fields, false);
+    if (this.closed) return;
+    this.isAnswering = true;
+    this.#sender.headers(this.id, fields, false);
   }
 
   /** Answers by headers alone. */
@@ -117,7 +124,10 @@ export class ServerStream {
   /** Lets so many bytes more come. */
   giveBack(bytes: number): void {
     this.#givenBackBytes += bytes;
-    if (this.closed || this.ended || this.#givenBackBytes * 2 < this.#windowBytes) return;
+    const isMuch = this.#givenBackBytes * 2 >= this.#windowBytes;
+    // A window that runs out must not wait for the rest of a piece that is too small.
+    const isNeeded = this.receiveWindow * 2 < this.#windowBytes && this.#givenBackBytes >= GIVEN_BACK_BYTES;
+    if (this.closed || this.ended || !(isMuch || isNeeded)) return;
     this.#sender.windowUpdate(this.id, this.#givenBackBytes);
     this.receiveWindow += this.#givenBackBytes;
     this.#givenBackBytes = 0;
@@ -126,6 +136,7 @@ export class ServerStream {
   /** Counts bytes of the body that have come. For the connection. */
   take(bytes: number): void {
     this.receivedBytes += bytes;
+    if (this.closed) return;
     this.#keptBytes += bytes;
     this.#bodies.keptBytes += bytes;
   }
@@ -148,6 +159,7 @@ export class ServerStream {
     this.#isBrokenOff = true;
     if (this.closed) return;
     this.closed = true;
+    this.letGo();
     this.unsent.length = 0;
     this.#sender.forget(this);
     this.onGone?.();
@@ -156,6 +168,7 @@ export class ServerStream {
 
   #close(isBrokenOff = false): void {
     this.closed = true;
+    this.letGo();
     this.#isBrokenOff = isBrokenOff;
     this.unsent.length = 0;
     this.#sender.forget(this);

@@ -28,6 +28,7 @@ export class Streams {
   #lastId = 0;
   readonly #bodies: Bodies = { keptBytes: 0 };
   #refusesNew = false;
+  #refusedUpTo = 0;
 
   constructor(sender: Sender, options: StreamsOptions) {
     this.#sender = sender;
@@ -63,7 +64,8 @@ export class Streams {
     if (streamId % 2 === 0) throw new ConnectionError(errorCodes.protocolError, "an even number of a stream");
     if (this.#refusesNew || this.#open.size >= limits.concurrentStreams) {
       // Not counted as seen when we are leaving: the farewell has said which is the last.
-      if (!this.#refusesNew) this.#lastId = streamId;
+      if (this.#refusesNew) this.#refusedUpTo = Math.max(streamId, this.#refusedUpTo);
+      else this.#lastId = streamId;
       this.#breakOff(streamId, errorCodes.refusedStream);
       return;
     }
@@ -108,7 +110,7 @@ export class Streams {
       this.#readAway(stream, isLast);
       return true;
     }
-    // Padding is nobody's: it is given back at once.
+    // Padding is nobody's.
     if (length > to - from) stream.giveBack(length - (to - from));
     if (to > from) stream.onData?.(bytes.subarray(from, to));
     if (isLast) this.#complete(stream);
@@ -175,7 +177,9 @@ export class Streams {
   /** Breaks off the streams whose peer owes something since before that moment. */
   sweep(since: number): void {
     for (const stream of this.#open.values()) {
-      const isOwed = !stream.ended || stream.unsent.length > 0;
+      // Who is being answered while he asks may think for as long as he likes.
+      const isAsking = !stream.ended && (stream.closed || !stream.isAnswering);
+      const isOwed = isAsking || stream.unsent.length > 0;
       if (isOwed && stream.heardAt < since) this.#end(stream, errorCodes.cancel);
     }
   }
@@ -260,9 +264,8 @@ export class Streams {
   }
 
   #expectKnown(streamId: number): void {
-    if (streamId % 2 === 1 && streamId <= this.#lastId) return;
     // Those that came after our farewell are refused, and may still be spoken of.
-    if (this.#brokenOff.has(streamId)) return;
+    if (streamId % 2 === 1 && streamId <= Math.max(this.#lastId, this.#refusedUpTo)) return;
     throw new ConnectionError(errorCodes.protocolError, `nothing is known of stream ${streamId}`);
   }
 }

@@ -1,7 +1,8 @@
 import { gunzipSync } from "node:zlib";
 import { create, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
-import { type OutgoingField, RepeatedField, type ServerStream } from "#libs/http2";
+import type { Logger } from "pino";
+import { errorCodes, type OutgoingField, RepeatedField, type ServerStream } from "#libs/http2";
 import { DomainError } from "#libs/reasons";
 import { StatusSchema } from "#proto/google/rpc/status_pb.ts";
 import type { RpcMethod } from "./call.ts";
@@ -32,6 +33,7 @@ export function serveGrpcUnary(
   method: RpcMethod,
   pipeline: Pipeline,
   readMaxBytes: number,
+  log: Logger,
 ): void {
   const incoming = new GrpcIncoming(stream);
   const refusal = pipeline.refuse(method, incoming);
@@ -54,10 +56,17 @@ export function serveGrpcUnary(
     const body = pieces.length === 1 && first ? first : Buffer.concat(pieces);
     const encoding = stream.head.header("grpc-encoding");
     const parse = () => parseFrame(method, body, stream.receivedBytes, encoding, readMaxBytes);
-    void pipeline.run(method, incoming, parse).then((answer) => {
-      respond(stream, method, answer);
-      stream.stopReading();
-    });
+    pipeline
+      .run(method, incoming, parse)
+      .then((answer) => {
+        respond(stream, method, answer);
+        stream.stopReading();
+      })
+      .catch((error: unknown) => {
+        // A handler's answer that is no message of the contract is a defect of one call, not of the process.
+        log.error({ rpc: method.path, err: error }, "an answer could not be written");
+        stream.reset(errorCodes.internalError);
+      });
   }
 }
 

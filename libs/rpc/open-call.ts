@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import { DomainError } from "#libs/reasons";
 import type { Call, Caller } from "./call.ts";
 
-/** What a way in (gRPC on node:http2, Connect) knows of a call. */
+/** What a way in (unary gRPC, Connect) knows of a call. */
 export type Incoming = {
   header(name: string): string | undefined;
   /** What the caller said it waits, if it did. */

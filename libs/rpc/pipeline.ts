@@ -52,10 +52,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     const startedAt = performance.now();
     const requestId = requestIdOf(incoming);
     const rpc = method.path.slice(1);
+    const caller = options.callerOf(incoming);
     const gate = gateOf(method);
     if (!gate.enter()) return shed(rpc, requestId);
     underWay += 1;
-    const call = new OpenCall(rpc, requestId, options.callerOf(incoming), log, incoming);
+    const call = new OpenCall(rpc, requestId, caller, log, incoming);
     let answer: Answer;
     try {
       const request = parse();

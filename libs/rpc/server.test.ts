@@ -44,6 +44,7 @@ function fakeOrders(): RpcService {
         await new Promise((resolve) => call.signal.addEventListener("abort", resolve, { once: true }));
         seen.hanging -= 1;
       }
+      if (request.note === "unwritable") return { order: { lines: [{ quantity: 2 ** 40 }] } };
       if (request.note === "sold out") {
         const shortages = [{ sku: "tea", locationId: "main", requested: 5, available: 2 }];
         throw new DomainError("INSUFFICIENT_STOCK", "5 of tea were asked for, 2 are available – sorry", {
@@ -331,6 +332,14 @@ describe("a Connect JSON call on the wire", () => {
       assert.equal(request.fieldViolations[0]?.field, field);
     });
   }
+});
+
+test("an answer that is no message of the contract ends its call, and no other", async () => {
+  const request = create(CreateOrderRequestSchema, { customerId: "ada", lines, note: "unwritable" });
+  await assert.rejects(post("application/grpc", frame(toBinary(CreateOrderRequestSchema, request))), {
+    code: "ERR_HTTP2_STREAM_ERROR",
+  });
+  assert.equal((await post("application/grpc", frame(good))).trailers["grpc-status"], "0");
 });
 
 test("1,000 clients that hang up in the middle end neither the process nor a later call", async () => {

@@ -128,7 +128,7 @@ function routeStreams(options: RpcServerOptions, pipeline: Pipeline, health: Hea
   });
   return (stream: ServerStream) => {
     const method = isGrpc(stream) ? unaryMethods.get(stream.head.path) : undefined;
-    if (method) serveGrpcUnary(stream, method, pipeline, READ_MAX_BYTES);
+    if (method) serveGrpcUnary(stream, method, pipeline, READ_MAX_BYTES, log);
     else adapter(stream);
   };
 }
