@@ -73,7 +73,7 @@ export class Connection {
     this.#isLeaving = true;
     this.#streams.refuseNew();
     this.#sender.goAway(this.#streams.lastId(), errorCodes.noError);
-    if (this.#streams.size() === 0) this.#farewell();
+    this.#closeIfDone();
   }
 
   /** Ends it at once. */

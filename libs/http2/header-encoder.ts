@@ -1,7 +1,6 @@
+import { FIELD_OVERHEAD_BYTES } from "./header-field.ts";
 import { staticTable } from "./static-table.ts";
 
-/** What every field costs a table beside its name and value (RFC 7541, section 4.1). */
-const FIELD_OVERHEAD_BYTES = 32;
 /** A string's length and a field's form take no more than these. */
 const MAX_PREFIX_BYTES = 12;
 /** What a decoder remembers unless it says otherwise. */

@@ -11,7 +11,7 @@ export type HeaderField = {
 };
 
 /** What a field costs beside its octets (RFC 7541, section 4.1). */
-const OVERHEAD_BYTES = 32;
+export const FIELD_OVERHEAD_BYTES = 32;
 
 /** Makes a field of latin1 strings, so that a character is an octet, and judges it once and for all. */
 export function headerField(name: string, value: string): HeaderField {
@@ -27,7 +27,7 @@ function fieldOf(name: string, value: string, hasGoodName: boolean): HeaderField
   return {
     name,
     value,
-    size: name.length + value.length + OVERHEAD_BYTES,
+    size: name.length + value.length + FIELD_OVERHEAD_BYTES,
     wellFormed: hasGoodName && isValueOf(name, value),
     hasGoodName,
   };

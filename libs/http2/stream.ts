@@ -158,20 +158,22 @@ export class ServerStream {
   leave(): void {
     this.#isBrokenOff = true;
     if (this.closed) return;
-    this.closed = true;
-    this.letGo();
-    this.unsent.length = 0;
-    this.#sender.forget(this);
+    this.#stop();
     this.onGone?.();
     this.onDrain?.();
   }
 
   #close(isBrokenOff = false): void {
+    this.#isBrokenOff = isBrokenOff;
+    this.#stop();
+    this.#sender.onClosed(this, isBrokenOff);
+  }
+
+  // Keeps nothing of the request and of the answer.
+  #stop(): void {
     this.closed = true;
     this.letGo();
-    this.#isBrokenOff = isBrokenOff;
     this.unsent.length = 0;
     this.#sender.forget(this);
-    this.#sender.onClosed(this, isBrokenOff);
   }
 }

@@ -122,7 +122,7 @@ export class Streams {
     this.#expectKnown(streamId);
     const stream = this.#open.get(streamId);
     if (!stream) return;
-    this.#forget(stream);
+    this.#open.delete(stream.id);
     stream.leave();
     this.#countReset();
   }
@@ -171,7 +171,7 @@ export class Streams {
    */
   remove(stream: ServerStream, isBrokenOff: boolean): void {
     if (isBrokenOff && !stream.ended) this.#remember(stream.id);
-    if (isBrokenOff || stream.ended) this.#forget(stream);
+    if (isBrokenOff || stream.ended) this.#open.delete(stream.id);
   }
 
   /** Breaks off the streams whose peer owes something since before that moment. */
@@ -187,7 +187,7 @@ export class Streams {
   /** The connection is gone. */
   leaveAll(): void {
     for (const stream of this.#open.values()) {
-      this.#forget(stream);
+      this.#open.delete(stream.id);
       stream.leave();
     }
   }
@@ -221,7 +221,7 @@ export class Streams {
   #complete(stream: ServerStream): void {
     stream.ended = true;
     stream.letGo();
-    if (stream.closed) this.#forget(stream);
+    if (stream.closed) this.#open.delete(stream.id);
     else stream.onEnd?.();
   }
 
@@ -235,7 +235,7 @@ export class Streams {
   // break a request off costs us as much as to take it back (CVE-2025-8671).
   #end(stream: ServerStream, code: ErrorCode): void {
     this.#breakOff(stream.id, code);
-    this.#forget(stream);
+    this.#open.delete(stream.id);
     stream.leave();
     if (code !== errorCodes.cancel) this.#countReset();
   }
@@ -257,10 +257,6 @@ export class Streams {
       this.#brokenOff.delete(oldest);
       return;
     }
-  }
-
-  #forget(stream: ServerStream): void {
-    if (this.#open.delete(stream.id)) stream.letGo();
   }
 
   #expectKnown(streamId: number): void {

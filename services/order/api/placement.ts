@@ -60,8 +60,9 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
     observe: metrics.observeBatch("opening"),
     execute: async (calls, tenant) => {
       const outcomes = await openPlacements(sql, tenant, calls);
-      unfinished += outcomes.filter(isOpen).length;
-      metrics.countOrders("RESERVING", outcomes.filter(isNew).length);
+      const open = outcomes.flatMap(openOrderOf);
+      unfinished += open.length;
+      metrics.countOrders("RESERVING", open.filter(({ isNew }) => isNew).length);
       return outcomes;
     },
   });
@@ -144,12 +145,8 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
   };
 }
 
-function isOpen(outcome: Outcome<Opened>): boolean {
-  return outcome.ok && outcome.value.kind === "reserving";
-}
-
-function isNew(outcome: Outcome<Opened>): boolean {
-  return outcome.ok && outcome.value.kind === "reserving" && outcome.value.isNew;
+function openOrderOf(outcome: Outcome<Opened>) {
+  return outcome.ok && outcome.value.kind === "reserving" ? [outcome.value] : [];
 }
 
 /** Runs the works of one key one after the other, so that repetitions in one process never race. */
