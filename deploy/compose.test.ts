@@ -9,6 +9,7 @@ import {
   containerPorts,
   databases,
   GATEWAY_PORT,
+  NODE_ENVIRONMENT,
   postgresSettings,
   rabbitmqSettings,
   SERVICES,
@@ -144,8 +145,10 @@ describe("settings", () => {
     }
   });
 
-  test("of Node's young generation are the same as wherever else the project runs a service", () => {
-    assert.match(readText("deploy/run-service"), new RegExp(`exec node ${YOUNG_GENERATION_FLAG} "services/`));
+  test("of Node's memory are the same as wherever else the project runs a service", () => {
+    const script = readText("deploy/run-service");
+    assert.match(script, new RegExp(`exec node ${YOUNG_GENERATION_FLAG} "services/`));
+    assert.match(script, new RegExp(`^export MALLOC_ARENA_MAX=${NODE_ENVIRONMENT.MALLOC_ARENA_MAX}$`, "m"));
   });
 
   test("of Postgres are the same as wherever else the project runs it", () => {

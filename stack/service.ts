@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { Problem } from "./problem.ts";
 import type { ProcessPlan } from "./process.ts";
-import { type Instance, NODE_FLAGS, type ServiceName } from "./system.ts";
+import { type Instance, NODE_ENVIRONMENT, NODE_FLAGS, type ServiceName } from "./system.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 /** A service drains within 20 s. */
@@ -20,7 +20,7 @@ export function planService(instance: Instance, env: Readonly<Record<string, str
     command: process.execPath,
     args: [...NODE_FLAGS, mainOf(instance.service)],
     cwd: ROOT,
-    env: { NODE_ENV: "production", ...env },
+    env: { ...NODE_ENVIRONMENT, ...env },
     stopSignal: "SIGTERM",
     stopTimeoutMs: STOP_TIMEOUT_MS,
     hurrySignal: "SIGKILL",

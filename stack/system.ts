@@ -20,6 +20,13 @@ export const INSTANCES_MAX = 9;
 export const YOUNG_GENERATION_FLAG = "--max-semi-space-size=16";
 
 /**
+ * What the process of a service is told. With glibc's standard of eight heaps a core every thread of Node's
+ * compiler and collector has one of its own, and keeps there what it once needed: some 25 MB after ten
+ * minutes.
+ */
+export const NODE_ENVIRONMENT = { NODE_ENV: "production", MALLOC_ARENA_MAX: "2" } as const;
+
+/**
  * How Node runs a service outside a container. The old generation is looked through for garbage the sooner,
  * the less it may ever grow to: at half the load a service then keeps less than 190 MB resident instead of
  * 250. In a container the limit follows from the container's memory.

@@ -1,6 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { connect as connectSocket, isIP, type Socket } from "node:net";
-import type { DescService } from "@bufbuild/protobuf";
+import { create, type DescMessage, type DescMethodUnary, type DescService } from "@bufbuild/protobuf";
 import {
   type Client,
   Code,
@@ -8,9 +8,11 @@ import {
   createClient,
   createContextKey,
   type Transport,
+  type UnaryResponse,
 } from "@connectrpc/connect";
-import { createConnectTransport } from "@connectrpc/connect-node";
+import { Http2SessionManager } from "@connectrpc/connect-node";
 import type { RetryBudget } from "./budget.ts";
+import { ConnectionFailure, callUnary, type UnaryReply, webHeaders } from "./grpc-client.ts";
 
 export type RpcClientOptions<Service extends DescService> = {
   /** `http://host:port` of each instance; a name with several addresses stands for all of them. */
@@ -48,7 +50,7 @@ const LEFT_ALONE_MS = 1_000;
 const READ_MAX_BYTES = 4 * 1_048_576;
 
 /**
- * Makes a client of another service over Connect and HTTP/2. Calls go to its instances in turn; one that
+ * Makes a client of another service over gRPC. Calls go to its instances in turn; one that
  * can't be connected to, or whose connection breaks, is passed over, which is safe for calls that are
  * idempotent, as all between services are. The former costs nobody anything, as does a connection that ends
  * before its peer has said a word; in the latter case the call may have been at work already, so that it is a
@@ -111,27 +113,34 @@ function createBalancedTransport<Service extends DescService>({
 
   return {
     async unary(method, signal, callTimeoutMs, header, input, contextValues) {
+      const call = {
+        method,
+        message: create(method.input, input),
+        headers: headersFrom(header),
+        signal,
+        readMaxBytes: READ_MAX_BYTES,
+      };
       const until = performance.now() + (callTimeoutMs ?? timeoutMs);
       let lastError: ConnectError | undefined;
       let mayBeAtWork = false;
       for (const [tried, url] of inOrder(await currentInstances()).entries()) {
         const leftMs = Math.ceil(until - performance.now());
-        // No time at all would mean no limit to the transport.
         if (leftMs <= 0) throw lastError ?? new ConnectError("no time is left", Code.DeadlineExceeded);
         if (lastError && mayBeAtWork && budget?.spend() === false) throw lastError;
         contextValues?.set(instancesTried, tried + 1);
-        const { transport, wasHeard } = connectionTo(url);
+        const { sessions, wasHeard } = connectionTo(url);
         try {
-          const answer = await transport.unary(method, signal, leftMs, header, input, contextValues);
+          const reply = await callUnary(sessions, { ...call, timeoutMs: leftMs });
           failing.delete(url);
-          return answer;
+          return responseOf(method, reply);
         } catch (error) {
-          const failure = ConnectError.from(error);
-          if (wasAnswered(failure)) failing.delete(url);
-          if (signal?.aborted || !isConnectionFailure(failure)) throw error;
+          if (!(error instanceof ConnectionFailure)) {
+            if (wasAnswered(error)) failing.delete(url);
+            throw error;
+          }
           failing.set(url, performance.now() + LEFT_ALONE_MS);
-          lastError = new ConnectError(failure.rawMessage, Code.Unavailable, undefined, undefined, error);
-          mayBeAtWork = wasHeard() && !wasNotTaken(failure);
+          lastError = new ConnectError(error.message, Code.Unavailable, undefined, undefined, error);
+          mayBeAtWork = wasHeard() && !error.wasRefused;
         }
       }
       throw lastError ?? new ConnectError("no instance is known", Code.Unavailable);
@@ -144,7 +153,7 @@ function createBalancedTransport<Service extends DescService>({
 
 /** The way to one instance: one HTTP/2 connection at a time. */
 type Connection = {
-  readonly transport: Transport;
+  readonly sessions: Http2SessionManager;
   /** Whether the instance has said anything on the newest connection: it begins with its settings. */
   readonly wasHeard: () => boolean;
 };
@@ -152,20 +161,33 @@ type Connection = {
 function createConnection(url: string): Connection {
   const { hostname, port } = new URL(url);
   let socket: Socket | undefined;
-  const transport = createConnectTransport({
-    baseUrl: url,
-    httpVersion: "2",
-    readMaxBytes: READ_MAX_BYTES,
-    pingIntervalMs: PING_INTERVAL_MS,
-    pingTimeoutMs: PING_TIMEOUT_MS,
-    nodeOptions: {
-      createConnection: () => {
-        socket = openSocket(withoutBrackets(hostname), Number(port || 80));
-        return socket;
-      },
+  const pings = { pingIntervalMs: PING_INTERVAL_MS, pingTimeoutMs: PING_TIMEOUT_MS };
+  const sessions = new Http2SessionManager(url, pings, {
+    createConnection: () => {
+      socket = openSocket(withoutBrackets(hostname), Number(port || 80));
+      return socket;
     },
   });
-  return { transport, wasHeard: () => socket !== undefined && socket.bytesRead > 0 };
+  return { sessions, wasHeard: () => socket !== undefined && socket.bytesRead > 0 };
+}
+
+// Nearly nobody reads the fields of an answer, so they are made when somebody does.
+function responseOf<Input extends DescMessage, Output extends DescMessage>(
+  method: DescMethodUnary<Input, Output>,
+  { message, header, trailer }: UnaryReply<Output>,
+): UnaryResponse<Input, Output> {
+  return {
+    stream: false,
+    service: method.parent,
+    method,
+    message,
+    get header() {
+      return webHeaders(header);
+    },
+    get trailer() {
+      return webHeaders(trailer);
+    },
+  };
 }
 
 function openSocket(host: string, port: number): Socket {
@@ -178,26 +200,20 @@ function openSocket(host: string, port: number): Socket {
   return socket;
 }
 
-// An answer of the peer has details, always; a connection that failed has none.
-function wasAnswered(failure: ConnectError): boolean {
-  return failure.details.length > 0;
+// Their type is one of browsers, which is not known here.
+function headersFrom(fields: unknown): Headers | undefined {
+  if (fields === undefined || fields instanceof Headers) return fields;
+  if (typeof fields !== "object" || fields === null || Symbol.iterator in fields) {
+    throw new TypeError("give the fields of a call as Headers or as an object");
+  }
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(fields)) headers.set(name, String(value));
+  return headers;
 }
 
-// What a connection that could not be made, or broke, is told as by connect-node, which has no code of its
-// own for some of it.
-const broken = new Set([Code.Unavailable, Code.Aborted, Code.Canceled]);
-const brokenCauses = new Set(["EHOSTUNREACH", "ENETUNREACH", "EPIPE"]);
-
-function isConnectionFailure(failure: ConnectError): boolean {
-  if (wasAnswered(failure)) return false;
-  if (broken.has(failure.code) || wasNotTaken(failure)) return true;
-  const { cause } = failure;
-  return cause instanceof Error && "code" in cause && brokenCauses.has(String(cause.code));
-}
-
-// An instance that is about to stop refuses what has come after its farewell (RFC 9113, section 8.7).
-function wasNotTaken(error: ConnectError): boolean {
-  return error.rawMessage.includes("REFUSED_STREAM");
+// An answer of the peer has details, always.
+function wasAnswered(error: unknown): boolean {
+  return error instanceof ConnectError && error.details.length > 0;
 }
 
 async function addressesOf(url: string): Promise<string[]> {

@@ -7,12 +7,10 @@ import { DomainError } from "#libs/reasons";
 import { StatusSchema } from "#proto/google/rpc/status_pb.ts";
 import type { RpcMethod } from "./call.ts";
 import { type Failure, packDetail } from "./failure.ts";
+import { FRAME_HEAD_BYTES, frameOf } from "./grpc-frame.ts";
 import type { Incoming } from "./open-call.ts";
 import type { Answer, Pipeline } from "./pipeline.ts";
 import { shedFailure } from "./shedding.ts";
-
-/** A frame's head: one byte that says whether the message is compressed, four that say how long it is. */
-const FRAME_HEAD_BYTES = 5;
 
 /**
  * Whether this request is one that serveGrpcUnary understands: gRPC itself, not gRPC-Web, with binary
@@ -156,11 +154,7 @@ function respond(stream: ServerStream, method: RpcMethod, answer: Answer): void 
     stream.respondOnly([status200, contentType, acceptEncoding, requestId, ...fields]);
     return;
   }
-  const message = toBinary(method.desc.output, answer.message);
-  const frame = Buffer.allocUnsafe(FRAME_HEAD_BYTES + message.length);
-  frame.writeUInt8(0, 0);
-  frame.writeUInt32BE(message.length, 1);
-  frame.set(message, FRAME_HEAD_BYTES);
+  const frame = frameOf(toBinary(method.desc.output, answer.message));
   stream.respond([status200, contentType, acceptEncoding, requestId]);
   stream.write(frame);
   stream.finish(okTrailers);
