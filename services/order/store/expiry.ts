@@ -14,7 +14,8 @@ export type ExpiryWindow = {
 
 /**
  * PENDING and due to EXPIRED, with their rows of history: the next `limit` of a tenant by the time they fell
- * due. Rows that others have locked are passed over, so this never waits.
+ * due. Rows that others have locked are passed over, so this never waits. Those it has locked itself stay in
+ * their places until its end, where they are found without the index of their ids.
  */
 export async function expireOrders(
   tx: Tx,
@@ -24,7 +25,7 @@ export async function expireOrders(
 ): Promise<Expired[]> {
   const rows = await tx<{ order_id: string; expire_time: Date; end_time: Date }[]>`
     with due as materialized (
-      select order_id
+      select ctid as place
       from orders
       where tenant_id = ${tenant}
         and state = 'PENDING'
@@ -37,10 +38,8 @@ export async function expireOrders(
     expired as (
       update orders
       set state = 'EXPIRED', version = version + 1, update_time = now(), end_time = now()
-      from due
-      where orders.tenant_id = ${tenant}
-        and orders.order_id = due.order_id
-      returning orders.order_id, version, expire_time, end_time
+      where ctid = any(array(select place from due))
+      returning order_id, version, expire_time, end_time
     ),
     history as (
       insert into order_history
