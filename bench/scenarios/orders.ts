@@ -138,7 +138,7 @@ export async function measureTransactions(ground: Ground, notes: Notes): Promise
   const target = await ground.directly("order", MANY_CALLERS);
   await pause(STATISTICS_DELAY_MS);
   const before = await committedTransactions(ground);
-  const durationMs = ground.pace.quick ? 3_000 : 6_000;
+  const durationMs = ground.pace.quick ? 2_000 : 6_000;
   const work = ordering(target, "grpc", inTurn(skus), SETTLED);
   const load = await runClosedLoad({ callers: MANY_CALLERS, warmUpMs: 0, durationMs, work });
   // Rarely asked, since each question is a transaction too.

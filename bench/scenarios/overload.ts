@@ -9,7 +9,7 @@ import { checkPlaced } from "./orders.ts";
 import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
 const TIMES_CAPACITY = 3;
-const CAPACITY_ROUNDS = 3;
+const CAPACITY_ROUNDS = { full: 3, quick: 2 };
 /** Enough connections that no peer's limit of streams holds an arrival back. */
 const ARRIVALS_AT_ONCE = 1_024;
 
@@ -25,8 +25,9 @@ export async function measureOverload(ground: Ground, notes: Notes): Promise<voi
   const work = ordering(target, "grpc", inTurn(skus), { settled: false });
   const measurePeaks = async () => {
     const loads: Load[] = [];
-    for (let round = 0; round < CAPACITY_ROUNDS; round += 1) {
-      const durationMs = ground.pace.quick ? 1_000 : 2_000;
+    const durationMs = ground.pace.quick ? 1_000 : 2_000;
+    const rounds = ground.pace.quick ? CAPACITY_ROUNDS.quick : CAPACITY_ROUNDS.full;
+    for (let round = 0; round < rounds; round += 1) {
       loads.push(await runClosedLoad({ callers: MANY_CALLERS, warmUpMs: 500, durationMs, work }));
     }
     return loads;
@@ -35,7 +36,7 @@ export async function measureOverload(ground: Ground, notes: Notes): Promise<voi
   const load = await runOpenLoad({
     perSecond: peakOf(before) * TIMES_CAPACITY,
     warmUpMs: 1_000,
-    durationMs: ground.pace.quick ? 4_000 : 30_000,
+    durationMs: ground.pace.quick ? 3_000 : 30_000,
     work,
   });
   const peaks = [...before, ...(await measurePeaks())];
