@@ -158,6 +158,13 @@ test("nobody is there", async () => {
   await assert.rejects(callUnary(sessions, call), hasNoAnswer(false));
 });
 
+test("a message that can't be written is an error of its call", async () => {
+  const sessions = new Http2SessionManager("http://127.0.0.1:1");
+  const tooMany = create(ReserveOrdersRequestSchema, { orders: [{ lines: [{ quantity: 2 ** 40 }] }] });
+  const options = { headers: undefined, timeoutMs: 5_000, signal: undefined, readMaxBytes: 1 };
+  await assert.rejects(callUnary(sessions, { method, message: tooMany, ...options }), /quantity/);
+});
+
 test("a call that nobody waits for any more is taken back", async () => {
   const codes: (number | undefined)[] = [];
   const call = await startPeer((stream) => stream.on("close", () => codes.push(stream.rstCode)));

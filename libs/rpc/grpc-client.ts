@@ -54,12 +54,14 @@ export async function callUnary<Input extends DescMessage, Output extends DescMe
   sessions: Http2SessionManager,
   call: UnaryCall<Input, Output>,
 ): Promise<UnaryReply<Output>> {
-  return readReply(call.method, await ask(sessions, call));
+  const frame = frameOf(toBinary(call.method.input, call.message));
+  return readReply(call.method, await ask(sessions, call, frame));
 }
 
 function ask<Input extends DescMessage, Output extends DescMessage>(
   sessions: Http2SessionManager,
   call: UnaryCall<Input, Output>,
+  frame: Buffer,
 ): Promise<Reply> {
   const { method, timeoutMs, signal } = call;
   return new Promise((resolve, reject) => {
@@ -88,7 +90,7 @@ function ask<Input extends DescMessage, Output extends DescMessage>(
         },
         onFailure: fail,
       });
-      opened.end(frameOf(toBinary(method.input, call.message)));
+      opened.end(frame);
     }
 
     function end(): void {
