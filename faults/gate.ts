@@ -8,7 +8,10 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { create, toBinary } from "@bufbuild/protobuf";
+import { anyPack } from "@bufbuild/protobuf/wkt";
+import { Code } from "@connectrpc/connect";
 import { ErrorInfoSchema } from "#proto/google/rpc/error_details_pb.ts";
+import { StatusSchema } from "#proto/google/rpc/status_pb.ts";
 
 /** What becomes of a share (0 to 1) of the requests; the others are passed on. */
 export type GateWeather = {
@@ -82,26 +85,37 @@ export async function startGate(target: string): Promise<Gate> {
 
 function passOn(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, far: ClientHttp2Session): void {
   const passed = far.request({ ...headers, ":authority": undefined });
+  let trailers: IncomingHttpHeaders = {};
   passed.on("error", () => stream.close());
+  passed.on("trailers", (fields: IncomingHttpHeaders) => {
+    trailers = fields;
+  });
   passed.on("response", (answer) => {
-    if (!stream.destroyed && !stream.headersSent) stream.respond(answer);
+    if (!stream.destroyed && !stream.headersSent) {
+      stream.on("wantTrailers", () => stream.sendTrailers(trailers));
+      stream.respond(answer, { waitForTrailers: true });
+    }
     passed.pipe(stream);
   });
   stream.on("close", () => passed.close());
   stream.pipe(passed);
 }
 
-// As an instance answers whose database is away, in Connect's protocol.
+// As an instance answers whose database is away, over gRPC.
 function refuse(stream: ServerHttp2Stream): void {
   const info = create(ErrorInfoSchema, { reason: "DEPENDENCY_UNAVAILABLE", domain: "holdfast" });
-  const value = Buffer.from(toBinary(ErrorInfoSchema, info)).toString("base64").replace(/=+$/, "");
+  const message = "refused at the gate";
+  const details = [anyPack(ErrorInfoSchema, info)];
+  const status = create(StatusSchema, { code: Code.Unavailable, message, details });
   stream.resume();
-  stream.respond({ ":status": 503, "content-type": "application/json" });
-  stream.end(
-    JSON.stringify({
-      code: "unavailable",
-      message: "refused at the gate",
-      details: [{ type: ErrorInfoSchema.typeName, value }],
-    }),
+  stream.respond(
+    {
+      ":status": 200,
+      "content-type": "application/grpc+proto",
+      "grpc-status": String(Code.Unavailable),
+      "grpc-message": message,
+      "grpc-status-details-bin": Buffer.from(toBinary(StatusSchema, status)).toString("base64"),
+    },
+    { endStream: true },
   );
 }
