@@ -8,6 +8,9 @@ export type Sql = postgres.Sql<{ bigint: bigint }>;
 /** The connection of an open transaction. */
 export type Tx = postgres.TransactionSql<{ bigint: bigint }>;
 
+/** A statement as a part of another one; only if it is awaited it is sent by itself. */
+export type Fragment = postgres.PendingQuery<postgres.Row[]>;
+
 export type ConnectOptions = {
   readonly url: string;
   /** Shown in pg_stat_activity. */
@@ -78,11 +81,4 @@ export function connect(options: ConnectOptions): Sql {
       idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_TIMEOUT_MS,
     },
   });
-}
-
-/** The database's clock: the only one that decides. */
-export async function databaseNow(sql: Sql | Tx): Promise<Date> {
-  const [row] = await sql<{ now: Date }[]>`select clock_timestamp()::timestamptz(3) as now`;
-  if (!row) throw new Error("the database gave no time");
-  return row.now;
 }

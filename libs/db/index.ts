@@ -1,5 +1,6 @@
+export { type ClockReading, databaseNow, readClock, timeSince } from "./clock.ts";
 export { booleans, bytes, names, numbers, texts, times, uuids } from "./columns.ts";
-export { type ConnectOptions, connect, databaseNow, type Sql, type Tx } from "./connect.ts";
+export { type ConnectOptions, connect, type Fragment, type Sql, type Tx } from "./connect.ts";
 export {
   asDomainError,
   type ConstraintReasons,

@@ -17,7 +17,7 @@ export {
 } from "./message.ts";
 export { createEventMetrics, type EventMetrics } from "./metrics.ts";
 export { consumeNudges, type NudgeConsumerOptions } from "./nudges.ts";
-export { insertOutbox } from "./outbox.ts";
+export { insertOutbox, outboxInsertion } from "./outbox.ts";
 export { createOutboxReadiness, type OutboxReadinessOptions } from "./readiness.ts";
 export { createOutboxRelay, type OutboxRelay, type RelayOptions } from "./relay.ts";
 export { LOST_QUEUE } from "./topology.ts";

@@ -1,4 +1,4 @@
-import { booleans, bytes, names, type Sql, type Tx, texts, times, uuids } from "#libs/db";
+import { booleans, bytes, type Fragment, names, type Sql, type Tx, texts, times, uuids } from "#libs/db";
 import type { OutboxMessage } from "./message.ts";
 
 /** A message as a relay took it from the table. */
@@ -21,8 +21,15 @@ export const WRITER_LEASE_MS = 3_000;
  * commit give the same messages to `relay.publish`.
  */
 export async function insertOutbox(tx: Tx, messages: readonly OutboxMessage[]): Promise<void> {
-  if (messages.length === 0) return;
-  await tx`
+  if (messages.length > 0) await outboxInsertion(tx, messages);
+}
+
+/**
+ * The statement of insertOutbox, for a part of another one, which may choose among the messages: by a `where`
+ * behind it that asks for their outbox_id or due_time.
+ */
+export function outboxInsertion(sql: Sql | Tx, messages: readonly OutboxMessage[]): Fragment {
+  return sql`
     insert into outbox (
       tenant_id, outbox_id, type, body, mandatory, correlation_id, traceparent, nudge_queue, due_time,
       next_attempt_time

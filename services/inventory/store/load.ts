@@ -1,4 +1,4 @@
-import { names, type Tx } from "#libs/db";
+import { databaseNow, names, type Tx } from "#libs/db";
 import { type Book, openBook } from "../domain/book.ts";
 import type { RequestRecord, StockCall } from "../domain/calls.ts";
 import type { Reservation } from "../domain/reservation.ts";
@@ -44,9 +44,8 @@ export async function loadBook(tx: Tx, tenant: string, calls: readonly StockCall
   if (touched.size > 0) {
     for (const { lines } of await readLive(tx, tenant, [...touched])) lines.forEach(wanted);
   }
-  const [levelRows, clock, found, requests] = await Promise.all([
+  const [levelRows, found, requests] = await Promise.all([
     lockLevels(tx, tenant, [...places.values()]),
-    readClock(tx),
     readReservations(tx, tenant, [...ids]),
     readRequests(tx, tenant, [...requestIds]),
   ]);
@@ -54,7 +53,7 @@ export async function loadBook(tx: Tx, tenant: string, calls: readonly StockCall
   refuseStale(calls, found, touched, levels);
   const reservations = [...found, ...(await readResources(tx, tenant, ids, requests))];
   return openBook({
-    now: clock.getTime(),
+    now: (levelRows.at(-1)?.now ?? (await databaseNow(tx))).getTime(),
     levels,
     reservations,
     requests: new Map(requests.map((request) => [request.requestId, request])),
@@ -124,12 +123,15 @@ async function readLive(tx: Tx, tenant: string, ids: readonly string[]): Promise
   return rows.map(reservationFrom);
 }
 
-// Row by row, in the order of the list: the lock is inside the lateral query.
-async function lockLevels(tx: Tx, tenant: string, places: readonly Place[]): Promise<LevelRow[]> {
+type LockedRow = LevelRow & { readonly now: Date };
+
+// Row by row, in the order of the list: the lock is inside the lateral query. Each row tells the time at
+// which it was had, so the last one that at which all were.
+async function lockLevels(tx: Tx, tenant: string, places: readonly Place[]): Promise<LockedRow[]> {
   if (places.length === 0) return [];
   const sorted = [...places].sort(comparePlaces);
-  return await tx<LevelRow[]>`
-    select level.*
+  return await tx<LockedRow[]>`
+    select level.*, clock_timestamp()::timestamptz(3) as now
     from unnest(
       ${names(sorted.map((place) => place.sku))}::text[],
       ${names(sorted.map((place) => place.locationId))}::text[]
@@ -142,13 +144,6 @@ async function lockLevels(tx: Tx, tenant: string, places: readonly Place[]): Pro
         and location_id = place.location_id
       for no key update
     ) as level`;
-}
-
-// A statement of its own behind the locks, so that it tells the time at which they were had.
-async function readClock(tx: Tx): Promise<Date> {
-  const [row] = await tx<{ now: Date }[]>`select clock_timestamp()::timestamptz(3) as now`;
-  if (!row) throw new Error("the database gave no time");
-  return row.now;
 }
 
 async function readRequests(tx: Tx, tenant: string, ids: readonly string[]): Promise<RequestRecord[]> {

@@ -1,17 +1,26 @@
 /** The first transaction of a placement: the order as RESERVING, under its request_id. */
 import type { Outcome } from "#libs/batch";
-import { inTransaction, retryConflicts, type Sql } from "#libs/db";
+import { type ClockReading, inTransaction, readClock, retryConflicts, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
 import { type Order, place } from "../domain/order.ts";
 import { orderIdTaken } from "../domain/reservation.ts";
-import { readOrders } from "../store/orders.ts";
-import { countAttempt, isIdTaken, type Opening, openOrders } from "../store/placement.ts";
+import { readOrders, type Snapshot } from "../store/orders.ts";
+import { countAttempt, isIdTaken, type NewOrders, type Opening, openOrders } from "../store/placement.ts";
 import { findRequests, type RequestKey } from "../store/requests.ts";
+
+/** An order that waits for its stock. */
+export type Reserving = {
+  readonly kind: "reserving";
+  readonly order: Order;
+  readonly isNew: boolean;
+  /** The database's clock. */
+  readonly clock: ClockReading;
+};
 
 /** What a call found or made. */
 export type Opened =
   /** RESERVING: made by this call, or by the same request before, whose way this call goes on. */
-  | { readonly kind: "reserving"; readonly order: Order; readonly isNew: boolean }
+  | Reserving
   /** The same request was here before and its order has left RESERVING. */
   | { readonly kind: "known"; readonly order: Order; readonly now: number }
   /**
@@ -27,15 +36,15 @@ export async function openPlacements(
   openings: readonly Opening[],
 ): Promise<Outcome<Opened>[]> {
   const first = firstOfTheirIds(openings);
-  const createTimes = await openNew(sql, tenant, [...first]);
-  const createTimeOf = (opening: Opening): number | undefined =>
-    first.has(opening) ? createTimes.get(opening.draft.orderId) : undefined;
-  const others = openings.filter((opening) => createTimeOf(opening) === undefined);
+  const { createTime, orderIds } = await openNew(sql, tenant, [...first]);
+  const clock = readClock(createTime);
+  const isNew = (opening: Opening) => first.has(opening) && orderIds.has(opening.draft.orderId);
+  const others = openings.filter((opening) => !isNew(opening));
   const judged = others.length > 0 ? await judgeOthers(sql, tenant, others) : undefined;
   return openings.map((opening): Outcome<Opened> => {
-    const createTime = createTimeOf(opening);
-    if (createTime === undefined) return judged?.get(opening) ?? gone;
-    return { ok: true, value: { kind: "reserving", order: place(opening.draft, createTime), isNew: true } };
+    if (!isNew(opening)) return judged?.get(opening) ?? gone;
+    const order = place(opening.draft, createTime);
+    return { ok: true, value: { kind: "reserving", order, isNew: true, clock } };
   });
 }
 
@@ -55,15 +64,11 @@ function firstOfTheirIds(openings: readonly Opening[]): Set<Opening> {
   return first;
 }
 
-async function openNew(
-  sql: Sql,
-  tenant: string,
-  openings: readonly Opening[],
-): Promise<ReadonlyMap<string, number>> {
+async function openNew(sql: Sql, tenant: string, openings: readonly Opening[]): Promise<NewOrders> {
   try {
     return await retryConflicts(() => openOrders(sql, tenant, openings));
   } catch (error) {
-    if (isIdTaken(error)) return new Map();
+    if (isIdTaken(error)) return { createTime: 0, orderIds: new Set() };
     throw error;
   }
 }
@@ -80,23 +85,25 @@ async function judgeOthers(
     const repeated = [...new Set([...used.values()].map(({ orderId }) => orderId))];
     await countAttempt(tx, tenant, repeated);
     const wanted = new Set([...repeated, ...openings.map(({ draft }) => draft.orderId)]);
-    const { now, orders } = await readOrders(tx, tenant, [...wanted]);
-    return new Map(openings.map((opening) => [opening, judge(opening, used, orders, now)]));
+    const snapshot = await readOrders(tx, tenant, [...wanted]);
+    const clock = readClock(snapshot.now);
+    return new Map(openings.map((opening) => [opening, judge(opening, used, snapshot, clock)]));
   });
 }
 
 function judge(
   { draft, request }: Opening,
   usedRequests: ReadonlyMap<string, RequestKey>,
-  orders: ReadonlyMap<string, Order>,
-  now: number,
+  { now, orders }: Snapshot,
+  clock: ClockReading,
 ): Outcome<Opened> {
   const used = usedRequests.get(request?.requestId ?? "");
   if (!used) return orders.has(draft.orderId) ? { ok: false, error: orderIdTaken(draft.orderId) } : gone;
   if (!isSameRequest(used, request)) return { ok: false, error: requestIdReused() };
   const order = orders.get(used.orderId);
   if (!order) return gone;
-  if (order.state === "RESERVING") return { ok: true, value: { kind: "reserving", order, isNew: false } };
+  if (order.state === "RESERVING")
+    return { ok: true, value: { kind: "reserving", order, isNew: false, clock } };
   return { ok: true, value: { kind: "known", order, now } };
 }
 

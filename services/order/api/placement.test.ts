@@ -162,10 +162,21 @@ describe("an order whose reservation nobody answered", () => {
       return { state: "RESERVED" };
     };
     const orderId = randomUUID();
-    await rejectsWith("ORDER_REJECTED", placeAt(scene, "", orderId));
+    const instance = scene.another();
+    await rejectsWith("ORDER_REJECTED", placeAt(instance, "", orderId));
     assert.equal(await stateOf(orderId), Order_State.REJECTED);
     // Its stock comes back by this event, whatever Inventory reserved.
     assert.deepEqual(await eventsIn(scene.sql), ["OrderAbandoned"]);
+    // Nor does the next order of the same second take the nudge for written that this one would have had.
+    scene.inventory.answer = () => ({ state: "RESERVED" });
+    await placeAt(instance, "", randomUUID());
+    const without = await scene.sql`
+      select order_id, expire_time
+      from orders
+      where state = 'PENDING'
+        and date_trunc('second', expire_time + interval '999 milliseconds')
+          not in (select due_time from nudges)`;
+    assert.deepEqual([...without], []);
   });
 
   it("ends REJECTED when its release came to Inventory first", async () => {

@@ -1,20 +1,22 @@
 /**
- * The way of an order from a request to PENDING or REJECTED: a transaction, a call to Inventory, a
- * transaction.
+ * The way of an order from a request to PENDING or REJECTED: a statement, a call to Inventory, and one more
+ * statement or, without stock, a transaction.
  */
 import { type Batcher, createBatcher, type Outcome } from "#libs/batch";
 import { inTransaction, isOneCallsFault, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
 import type { Announcer } from "../announcer.ts";
 import { limits } from "../domain/limits.ts";
-import type { Draft, Order } from "../domain/order.ts";
+import type { Draft } from "../domain/order.ts";
 import { type Reserved, verdictOf, verdictOfFailure } from "../domain/reservation.ts";
 import type { OrderToReserve } from "../inventory.ts";
 import type { OrderMetrics } from "../metrics.ts";
 import type { Opening } from "../store/placement.ts";
 import type { RequestKey } from "../store/requests.ts";
-import { answerOf, type Finished, type FinishingCall, finishPlacements } from "./finishing.ts";
-import { type Opened, openPlacements } from "./opening.ts";
+import { type ConfirmingCall, confirmPlacements } from "./confirming.ts";
+import { answerOf, type Finished, type FinishedBatch } from "./finished.ts";
+import { type Opened, openPlacements, type Reserving } from "./opening.ts";
+import { type RefusingCall, refusePlacements } from "./refusing.ts";
 
 export type PlacementParts = {
   readonly sql: Sql;
@@ -45,7 +47,7 @@ export type Placement = {
 const OVERLOAD_RETRY_MS = 250;
 
 /**
- * Makes the placement of a process. Each of its three steps gathers what waits while the one before it is
+ * Makes the placement of a process. Each of its steps gathers what waits while the one before it is
  * under way.
  */
 export function createPlacement({ sql, reserving, announcer, metrics }: PlacementParts): Placement {
@@ -66,33 +68,40 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
       return outcomes;
     },
   });
-  const finishing = createBatcher<FinishingCall, Finished>({
-    ...common,
-    name: "order-finishing",
-    answersATurn: limits.placedATurn,
-    splitsOn: isOneCallsFault,
-    observe: metrics.observeBatch("finishing"),
-    execute: async (calls, tenant) => {
-      const batch = await inTransaction(sql, (tx) => finishPlacements(tx, tenant, calls, announcer));
-      announcer.send(batch.announcement);
-      for (const { order } of batch.changes) metrics.countOrders(order.state, 1);
-      return batch.outcomes;
-    },
+  const ending = { ...common, answersATurn: limits.placedATurn, splitsOn: isOneCallsFault };
+  const confirming = createBatcher<ConfirmingCall, Finished>({
+    ...ending,
+    name: "order-confirming",
+    observe: metrics.observeBatch("confirming"),
+    execute: async (calls, tenant) => tell(await confirmPlacements(sql, tenant, calls, announcer)),
   });
+  const refusing = createBatcher<RefusingCall, Finished>({
+    ...ending,
+    name: "order-refusing",
+    observe: metrics.observeBatch("refusing"),
+    execute: async (calls, tenant) =>
+      tell(await inTransaction(sql, (tx) => refusePlacements(tx, tenant, calls, announcer))),
+  });
+
+  function tell({ announcement, changes, outcomes }: FinishedBatch): readonly Outcome<Finished>[] {
+    announcer.send(announcement);
+    for (const { order } of changes) metrics.countOrders(order.state, 1);
+    return outcomes;
+  }
 
   // One round; undefined if a repetition of the call took the order back meanwhile.
   async function placeOnce(call: PlacementCall): Promise<Finished | undefined> {
     const { tenant, draft, request, isAbandoned } = call;
     const opened = await opening.submit({ draft, request }, { key: tenant, isAbandoned });
     if (opened.kind === "gone") return undefined;
-    if (opened.kind === "reserving") return await finish(call, opened.order);
+    if (opened.kind === "reserving") return await finish(call, opened);
     const outcome = answerOf(opened.order, opened.now);
     if (!outcome.ok) throw outcome.error;
     return outcome.value;
   }
 
   // From here on the order is there and goes its way to the end, also if its caller has gone.
-  async function finish(call: PlacementCall, order: Order): Promise<Finished> {
+  async function finish(call: PlacementCall, { order, clock }: Reserving): Promise<Finished> {
     const { tenant, ttlMs, request, correlationId, deadline } = call;
     const { orderId, lines } = order;
     try {
@@ -102,8 +111,11 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
           { key: tenant },
         )
         .then((reserved) => verdictOf(orderId, reserved), verdictOfFailure);
+      if (verdict.kind === "confirm") {
+        return await confirming.submit({ order, clock, ttlMs, correlationId }, { key: tenant });
+      }
       const requestId = request?.requestId;
-      return await finishing.submit({ order, ttlMs, verdict, requestId, correlationId }, { key: tenant });
+      return await refusing.submit({ order, verdict, requestId, correlationId }, { key: tenant });
     } finally {
       unfinished -= 1;
       opening.reconsider();
@@ -140,7 +152,7 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
     place,
     stop: async () => {
       await Promise.allSettled(underWay);
-      await Promise.all([opening.stop(), finishing.stop()]);
+      await Promise.all([opening.stop(), confirming.stop(), refusing.stop()]);
     },
   };
 }

@@ -1,13 +1,18 @@
-import { bytes, isDuplicate, numbers, type Sql, type Tx, texts, uuids } from "#libs/db";
-import type { Draft, Rejection } from "../domain/order.ts";
+import { bytes, isDuplicate, numbers, type Sql, type Tx, texts, times, uuids } from "#libs/db";
+import { type OutboxMessage, outboxInsertion } from "#libs/events";
+import type { Draft, Order, Rejection } from "../domain/order.ts";
+import { nudgesInsertion } from "./nudges.ts";
 import type { RequestKey } from "./requests.ts";
 
 /** An order that is to be opened, and the request that wants it. */
 export type Opening = { readonly draft: Draft; readonly request: RequestKey | undefined };
 
+/** What came into being, and when: all in one moment of the database's clock. */
+export type NewOrders = { readonly createTime: number; readonly orderIds: ReadonlySet<string> };
+
 /**
  * Writes new orders as RESERVING, each with its lines, the first row of its history and its request_id, all
- * in this one statement, and returns when each came into being. Left out are those whose request_id somebody
+ * in this one statement. Left out are those whose request_id somebody
  * has used, and those whose own id is taken; no two may have the same. Waits for others who are about to take
  * the same ones, request_ids first, all in one order. If an order's id is taken in this very moment nothing
  * is written: it throws what `isIdTaken` knows.
@@ -15,11 +20,7 @@ export type Opening = { readonly draft: Draft; readonly request: RequestKey | un
  * Each order is looked up by itself, and lists are compared with what was written by `or` and `is true`: as
  * joins, which `not exists` and a plain `in` become, they would compare each row with each.
  */
-export async function openOrders(
-  sql: Sql,
-  tenant: string,
-  openings: readonly Opening[],
-): Promise<Map<string, number>> {
+export async function openOrders(sql: Sql, tenant: string, openings: readonly Opening[]): Promise<NewOrders> {
   const drafts = openings.map(({ draft }) => draft);
   const lines = drafts.flatMap((draft) =>
     draft.lines.map((line, index) => ({ ...line, orderId: draft.orderId, lineNumber: index + 1 })),
@@ -81,7 +82,10 @@ export async function openOrders(
     )
     select order_id, create_time
     from placed`;
-  return new Map(rows.map((row) => [row.order_id, row.create_time.getTime()]));
+  return {
+    createTime: rows[0]?.create_time.getTime() ?? 0,
+    orderIds: new Set(rows.map((row) => row.order_id)),
+  };
 }
 
 /**
@@ -113,55 +117,64 @@ export async function countAttempt(tx: Tx, tenant: string, orderIds: readonly st
       and orders.order_id = reserving.order_id`;
 }
 
-/** An order that left RESERVING in a statement. */
-export type Left = {
-  readonly time: number;
-  readonly expireTime: number | undefined;
-  /** The calls that worked at it. */
-  readonly attempts: number;
-};
-
 /**
- * RESERVING to PENDING for the ttl of each, with its row of history; returns those that were still RESERVING.
+ * RESERVING to PENDING, each with its row of history and its event, and the nudges of the seconds that nobody
+ * had noted, all in this one statement; returns the outbox_ids of the events that it wrote. Nothing is
+ * written of an order that had left RESERVING. The orders come as they are to be, the events in their order.
  */
 export async function confirmOrders(
-  tx: Tx,
+  sql: Sql,
   tenant: string,
-  confirmations: readonly { readonly orderId: string; readonly ttlMs: number }[],
-): Promise<Map<string, Left>> {
-  if (confirmations.length === 0) return new Map();
-  const rows = await tx<{ order_id: string; update_time: Date; expire_time: Date; attempts: number }[]>`
+  orders: readonly Order[],
+  {
+    events,
+    nudges,
+  }: { readonly events: readonly OutboxMessage[]; readonly nudges: readonly OutboxMessage[] },
+): Promise<Set<string>> {
+  const rows = await sql<{ outbox_id: string }[]>`
     with placed as (
       update orders
       set
         state = 'PENDING',
-        version = version + 1,
-        update_time = now(),
-        expire_time = now() + reserved.ttl_ms * interval '1 millisecond'
+        version = orders.version + 1,
+        update_time = confirmed.update_time,
+        expire_time = confirmed.expire_time
       from unnest(
-        ${uuids(confirmations.map(({ orderId }) => orderId))}::uuid[],
-        ${numbers(confirmations.map(({ ttlMs }) => ttlMs))}::bigint[]
-      ) as reserved (order_id, ttl_ms)
+        ${uuids(orders.map(({ orderId }) => orderId))}::uuid[],
+        ${times(orders.map(({ updateTime }) => updateTime))}::timestamptz[],
+        ${times(orders.map(({ expireTime }) => expireTime))}::timestamptz[],
+        ${uuids(events.map(({ outboxId }) => outboxId))}::uuid[]
+      ) as confirmed (order_id, update_time, expire_time, outbox_id)
       where orders.tenant_id = ${tenant}
-        and orders.order_id = reserved.order_id
+        and orders.order_id = confirmed.order_id
         and orders.state is not distinct from 'RESERVING'
-      returning orders.order_id, version, update_time, expire_time, attempts
+      returning orders.order_id, orders.version, orders.update_time, confirmed.outbox_id
     ),
     history as (
       insert into order_history
         (tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason)
       select ${tenant}, order_id, version, 'RESERVING', 'PENDING', update_time, 'api', ''
       from placed
+    ),
+    noted as (
+      ${nudgesInsertion(sql, tenant, nudges, sql`exists (select from placed)`)}
+    ),
+    told as (
+      ${outboxInsertion(sql, [...events, ...nudges])}
+      where (outbox_id in (select outbox_id from placed)) is true
+        or (due_time in (select due_time from noted)) is true
     )
-    select order_id, update_time, expire_time, attempts
+    select outbox_id
     from placed`;
-  return new Map(
-    rows.map((row) => [
-      row.order_id,
-      { time: row.update_time.getTime(), expireTime: row.expire_time.getTime(), attempts: row.attempts },
-    ]),
-  );
+  return new Set(rows.map((row) => row.outbox_id));
 }
+
+/** How an order left RESERVING without its stock. */
+export type Left = {
+  readonly time: number;
+  /** The calls that worked at it. */
+  readonly attempts: number;
+};
 
 /** RESERVING to REJECTED, with its row of history; returns those that were still RESERVING. */
 export async function rejectOrders(
@@ -197,10 +210,7 @@ export async function rejectOrders(
     select order_id, update_time, attempts
     from rejected`;
   return new Map(
-    rows.map(({ order_id, update_time, attempts }) => [
-      order_id,
-      { time: update_time.getTime(), expireTime: undefined, attempts },
-    ]),
+    rows.map(({ order_id, update_time, attempts }) => [order_id, { time: update_time.getTime(), attempts }]),
   );
 }
 
