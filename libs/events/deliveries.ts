@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Loop } from "#libs/boot";
 import { isUnavailable, uuidv7 } from "#libs/db";
 import { DomainError } from "#libs/reasons";
+import { type Acknowledgements, gatherAcknowledgements } from "./acknowledgements.ts";
 import type { Broker } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
 import { ImpossibleMessage } from "./impossible.ts";
@@ -33,7 +34,7 @@ export type DeliveryOptions = {
   readonly drainTimeoutMs: number;
 };
 
-type Source = { readonly channel: ConfirmChannel; readonly isOpen: () => boolean };
+type Source = { readonly acknowledgements: Acknowledgements<ConsumeMessage>; readonly isOpen: () => boolean };
 
 type Move = {
   readonly outcome: "moved" | "retried" | "postponed" | "dead";
@@ -63,6 +64,7 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
   const publisher = createPublisher({ broker, name: `${queue} (moves)` });
   const underWay = new Set<Promise<void>>();
   let cancel = () => Promise.resolve();
+  let flush = () => {};
   let loggedAtMs = Number.NEGATIVE_INFINITY;
   const kept = keepChannel({ broker, link: broker.consuming, name: queue, setUp });
 
@@ -75,7 +77,11 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
     channel.on("close", () => {
       open = false;
     });
-    const source = { channel, isOpen: () => open };
+    const acknowledgements = gatherAcknowledgements<ConsumeMessage>(channel, ignoreClosing);
+    const source = { acknowledgements, isOpen: () => open };
+    flush = () => {
+      if (open) acknowledgements.flush();
+    };
     const { consumerTag } = await channel.consume(queue, (message) => {
       // The broker has cancelled us: the queue was deleted, or its leader moved.
       if (message === null) kept.renew();
@@ -89,6 +95,7 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
   function accept(source: Source, message: ConsumeMessage): void {
     // What comes between the stop and the broker's hearing of it goes back when the channel closes.
     if (stopping.signal.aborted) return;
+    source.acknowledgements.came(message);
     const work = handle(source, message);
     underWay.add(work);
     void work.finally(() => underWay.delete(work));
@@ -110,7 +117,7 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
     metrics?.handling.observe({ queue }, (performance.now() - startedAtMs) / 1_000);
     if (move && !(await carryOut(source, message, meta, move))) return;
     metrics?.consumed.inc({ queue, outcome: move?.outcome ?? "done" });
-    acknowledge(source, message);
+    if (source.isOpen()) source.acknowledgements.done(message);
   }
 
   async function carryOut(
@@ -140,13 +147,9 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
     return false;
   }
 
-  function acknowledge(source: Source, message: ConsumeMessage): void {
-    try {
-      if (source.isOpen()) source.channel.ack(message);
-    } catch (error) {
-      // The channel is closing: the message will come again, and its handler knows it by then.
-      log.debug({ queue, err: error }, "a message could not be acknowledged");
-    }
+  // The message will come again, and its handler knows it by then.
+  function ignoreClosing(error: unknown): void {
+    log.debug({ queue, err: error }, "messages could not be acknowledged: the channel is closing");
   }
 
   function logFailure(error: unknown, meta: MessageMeta, outcome: Move["outcome"]): void {
@@ -164,6 +167,7 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
     if (!(await endsWithin(Promise.all(underWay), options.drainTimeoutMs))) {
       log.warn({ queue, messages: underWay.size }, "handlers did not end in time; their messages go back");
     }
+    flush();
     await kept.stop();
     await publisher.stop();
   }

@@ -40,7 +40,7 @@ export const limits = {
    * How long expiry rests between two batches, in times of the last one: what follows from a batch at the
    * broker and at Inventory is more work than the batch itself, and new orders wait beside it.
    */
-  expiryRest: 3.5,
+  expiryRest: 3,
   /** Pause between two looks for orders whose nudge did not come. */
   sweepIntervalMs: 2_000,
   /**
