@@ -57,6 +57,8 @@ export function createAnnouncer(publish: (messages: readonly OutboxMessage[]) =>
       const noted = await insertNudges(tx, tenant, nudges);
       const unwritten = nudges.filter((nudge) => noted.has(dueTimeOf(nudge) ?? 0));
       await insertOutbox(tx, [...events, ...unwritten]);
+      // With the nudges that others have written: they are known from now on, and to send one is only to
+      // look.
       return announcement;
     },
     send: ({ tenant, events, nudges }) => {

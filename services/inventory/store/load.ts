@@ -125,8 +125,8 @@ async function readLive(tx: Tx, tenant: string, ids: readonly string[]): Promise
 
 type LockedRow = LevelRow & { readonly now: Date };
 
-// Row by row, in the order of the list: the lock is inside the lateral query. Each row tells the time at
-// which it was had, so the last one that at which all were.
+// Row by row, in the order of the list: the lock is inside the lateral query. Each row tells when it was
+// had, so the last one tells when all were.
 async function lockLevels(tx: Tx, tenant: string, places: readonly Place[]): Promise<LockedRow[]> {
   if (places.length === 0) return [];
   const sorted = [...places].sort(comparePlaces);

@@ -32,8 +32,8 @@ export const limits = {
    */
   reserveTimeoutMs: 4_000,
   /**
-   * Orders expired or abandoned in one transaction: some 15 ms. Twice as many keep new orders waiting for
-   * longer, half as many cost the database more commits for the same orders.
+   * Orders expired or abandoned in one transaction. Twice as many keep new orders waiting for longer, half as
+   * many cost the database more commits for the same orders.
    */
   expiryBatch: 128,
   /**

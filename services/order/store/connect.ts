@@ -11,8 +11,8 @@ import { connect, type Sql } from "#libs/db";
  */
 const SETTINGS = {
   plan_cache_mode: "force_generic_plan",
-  // What the services count for themselves (analyzeGrown) decides little with these settings: a fifth of the
-  // usual sample is 6,000 rows, and takes a fifth of the time.
+  // What the services count for themselves (analyzeGrown) decides little with these settings, so 6,000 rows,
+  // a fifth of the usual sample, are enough.
   default_statistics_target: "20",
   enable_seqscan: "off",
   enable_hashjoin: "off",

@@ -12,10 +12,10 @@ export type NewOrders = { readonly createTime: number; readonly orderIds: Readon
 
 /**
  * Writes new orders as RESERVING, each with its lines, the first row of its history and its request_id, all
- * in this one statement. Left out are those whose request_id somebody
- * has used, and those whose own id is taken; no two may have the same. Waits for others who are about to take
- * the same ones, request_ids first, all in one order. If an order's id is taken in this very moment nothing
- * is written: it throws what `isIdTaken` knows.
+ * in this one statement. Left out are those whose request_id somebody has used, and those whose own id is
+ * taken; no two may have the same. Waits for others who are about to take the same ones, request_ids first,
+ * all in one order. If an order's id is taken in this very moment nothing is written: it throws what
+ * `isIdTaken` knows.
  *
  * Each order is looked up by itself, and lists are compared with what was written by `or` and `is true`: as
  * joins, which `not exists` and a plain `in` become, they would compare each row with each.
