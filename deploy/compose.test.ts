@@ -15,7 +15,7 @@ import {
   SERVICES,
   type ServiceName,
   serviceVariables,
-  YOUNG_GENERATION_FLAG,
+  YOUNG_GENERATION_FLAGS,
 } from "../stack/system.ts";
 import { brokerUserOf } from "./rabbitmq-definitions.ts";
 import {
@@ -147,7 +147,7 @@ describe("settings", () => {
 
   test("of Node's memory are the same as wherever else the project runs a service", () => {
     const script = readText("deploy/run-service");
-    assert.match(script, new RegExp(`exec node ${YOUNG_GENERATION_FLAG} "services/`));
+    assert.match(script, new RegExp(`exec node ${YOUNG_GENERATION_FLAGS.join(" ")} "services/`));
     assert.match(script, new RegExp(`^export MALLOC_ARENA_MAX=${NODE_ENVIRONMENT.MALLOC_ARENA_MAX}$`, "m"));
   });
 

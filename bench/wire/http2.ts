@@ -1,6 +1,7 @@
 import { connect, type Socket } from "node:net";
 import { Code } from "@connectrpc/connect";
 import { FRAME_HEAD_BYTES, flags, frameTypes, settingIds } from "#libs/http2";
+import { RenewedMap } from "#libs/renewed";
 import { addressOf, type Client, CONNECTION_LOST, OK, type Outcome } from "./client.ts";
 import { frameHead, greeting, grpcStatusOf, windowUpdate } from "./frames.ts";
 import { fillStencil, type Stencil } from "./stencil.ts";
@@ -61,7 +62,7 @@ async function openConnection(url: string): Promise<Http2Connection> {
 class Http2Connection implements Client {
   onReady: (() => void) | undefined;
   readonly #socket: Socket;
-  readonly #underWay = new Map<number, Done>();
+  #underWay = new RenewedMap<number, Done>();
   readonly #queue: Queued[] = [];
   #nextStreamId = 1;
   #maxStreams = 0;
@@ -217,7 +218,7 @@ class Http2Connection implements Client {
   #lose(): void {
     this.#lost = true;
     const waiting = [...this.#underWay.values(), ...this.#queue.map(({ done }) => done)];
-    this.#underWay.clear();
+    this.#underWay = new RenewedMap();
     this.#queue.length = 0;
     for (const done of waiting) done(CONNECTION_LOST);
   }

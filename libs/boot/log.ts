@@ -15,9 +15,10 @@ export function createLogger(options: { readonly instance: string; readonly leve
     destination.flush();
   }, FLUSH_INTERVAL_MS);
   flushing.unref();
+  const lines = gatherLines(destination);
   process.once("exit", () => {
     try {
-      destination.flushSync();
+      lines.flushSync();
     } catch {
       // The stream was never opened, or its reader has gone: nobody is left to read.
     }
@@ -29,6 +30,29 @@ export function createLogger(options: { readonly instance: string; readonly leve
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },
-    destination,
+    lines,
   );
+}
+
+/**
+ * Hands the lines of one turn of the event loop over in one piece: the destination measures all that it has
+ * gathered each time that it is given something.
+ */
+function gatherLines(destination: { write(text: string): unknown; flushSync(): void }) {
+  let lines: string[] = [];
+  function handOver(): void {
+    if (lines.length === 0) return;
+    const text = lines.join("");
+    lines = [];
+    destination.write(text);
+  }
+  return {
+    write: (line: string) => {
+      if (lines.push(line) === 1) setImmediate(handOver);
+    },
+    flushSync: () => {
+      handOver();
+      destination.flushSync();
+    },
+  };
 }

@@ -1,3 +1,5 @@
+import { RenewedMap } from "#libs/renewed";
+
 /** As much of a delivery as is looked at. */
 export type Delivery = { readonly fields: { readonly deliveryTag: number } };
 
@@ -21,13 +23,13 @@ export function gatherAcknowledgements<Message extends Delivery>(
   onFailure: (error: unknown) => void,
 ): Acknowledgements<Message> {
   /** Deliveries that are not acknowledged, oldest first. */
-  const owed = new Map<number, Message>();
-  const done = new Map<number, Message>();
+  const owed = new RenewedMap<number, Message>();
+  let done = new Map<number, Message>();
 
   function flush(): void {
     const oldest = takeWithoutGap();
     const others = [...done.values()];
-    done.clear();
+    done = new Map();
     for (const { fields } of others) owed.delete(fields.deliveryTag);
     try {
       if (oldest) channel.ack(oldest, true);
@@ -40,7 +42,7 @@ export function gatherAcknowledgements<Message extends Delivery>(
   // Returns the last of those that are done with all before them.
   function takeWithoutGap(): Message | undefined {
     let last: Message | undefined;
-    for (const [tag, message] of owed) {
+    for (const [tag, message] of owed.entries()) {
       if (!done.delete(tag)) break;
       owed.delete(tag);
       last = message;
@@ -49,7 +51,9 @@ export function gatherAcknowledgements<Message extends Delivery>(
   }
 
   return {
-    came: (message) => owed.set(message.fields.deliveryTag, message),
+    came: (message) => {
+      owed.set(message.fields.deliveryTag, message);
+    },
     done: (message) => {
       if (done.size === 0) setImmediate(flush);
       done.set(message.fields.deliveryTag, message);

@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { Loop } from "#libs/boot";
 import { isUnavailable, uuidv7 } from "#libs/db";
 import { DomainError } from "#libs/reasons";
+import { RenewedSet } from "#libs/renewed";
 import { type Acknowledgements, gatherAcknowledgements } from "./acknowledgements.ts";
 import type { Broker } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
@@ -62,7 +63,7 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
   const { broker, queue, prefetch, log, metrics } = options;
   const stopping = new AbortController();
   const publisher = createPublisher({ broker, name: `${queue} (moves)` });
-  const underWay = new Set<Promise<void>>();
+  const underWay = new RenewedSet<Promise<void>>();
   let cancel = () => Promise.resolve();
   let flush = () => {};
   let loggedAtMs = Number.NEGATIVE_INFINITY;

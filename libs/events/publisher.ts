@@ -1,5 +1,6 @@
 import type { ConfirmChannel, Options } from "amqplib";
 import type { Loop } from "#libs/boot";
+import { RenewedSet } from "#libs/renewed";
 import type { Broker } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
 import { declareSharedTopology, EVENTS_EXCHANGE } from "./topology.ts";
@@ -47,7 +48,7 @@ type Waiting = { readonly sentAtMs: number; readonly settle: (outcome: SendOutco
 
 /** Opens a channel with publisher confirms; each time it is opened the shared topology is declared first. */
 export function createPublisher({ broker, name, onReady }: PublisherOptions): Publisher {
-  const waiting = new Set<Waiting>();
+  const waiting = new RenewedSet<Waiting>();
   // The broker returns a message just before it confirms it.
   const returned = new Set<string>();
   const kept = keepChannel({ broker, link: broker.publishing, name, setUp, onReady });

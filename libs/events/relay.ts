@@ -1,6 +1,8 @@
+import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Loop } from "#libs/boot";
 import type { Sql } from "#libs/db";
+import { RenewedSet } from "#libs/renewed";
 import type { Broker } from "./broker.ts";
 import { endsWithin, pauseUnlessStopped } from "./loop.ts";
 import { header, type OutboxMessage } from "./message.ts";
@@ -49,6 +51,8 @@ const CLAIM_LIMIT = 500;
 const SETTLE_AFTER_MS = 100;
 /** Messages under way at once; above it new ones are left to the table. */
 const MAX_UNDER_WAY = 4_000;
+/** Messages given to the broker in one turn of the event loop: some 2 ms of work. */
+const SENT_A_TURN = 64;
 const MEASURE_INTERVAL_MS = 10_000;
 const MEASURE_LIMIT = 10_000;
 /**
@@ -68,7 +72,7 @@ export function createOutboxRelay(options: RelayOptions): OutboxRelay {
   const publisher = createPublisher({ broker, name: "outbox", onReady: wake });
   // By outbox id, so that a row whose lease ran out while its message waits for a slow broker isn't sent
   // twice from here.
-  const underWay = new Set<string>();
+  const underWay = new RenewedSet<string>();
   const finished = { sent: new Array<OutboxKey>(), kept: new Array<OutboxKey>() };
   let settling = false;
   let enough = new AbortController();
@@ -83,9 +87,18 @@ export function createOutboxRelay(options: RelayOptions): OutboxRelay {
 
   function publish(messages: readonly OutboxMessage[]): void {
     if (stopping.signal.aborted || !publisher.isReady()) return;
-    for (const message of messages) {
-      if (message.nudge) wake();
-      else if (underWay.size < MAX_UNDER_WAY) void send({ ...message, dueInMs: 0 });
+    if (messages.some(({ nudge }) => nudge)) wake();
+    void sendInTurns(messages.filter(({ nudge }) => !nudge));
+  }
+
+  // What a shutdown leaves unsent is in the table.
+  async function sendInTurns(events: readonly OutboxMessage[]): Promise<void> {
+    for (let at = 0; at < events.length; at += SENT_A_TURN) {
+      if (at > 0) await turnOfTheLoop();
+      if (stopping.signal.aborted) return;
+      for (const event of events.slice(at, at + SENT_A_TURN)) {
+        if (underWay.size < MAX_UNDER_WAY) void send({ ...event, dueInMs: 0 });
+      }
     }
   }
 
@@ -95,7 +108,8 @@ export function createOutboxRelay(options: RelayOptions): OutboxRelay {
     underWay.add(message.outboxId);
     const outcome = await publisher.send(asOutgoing(message));
     metrics?.published.inc({ outcome });
-    (outcome === "confirmed" ? finished.sent : finished.kept).push(message);
+    const { tenant, outboxId } = message;
+    (outcome === "confirmed" ? finished.sent : finished.kept).push({ tenant, outboxId });
     if (countFinished() >= CLAIM_LIMIT) enough.abort();
     if (!settling) void settle();
   }

@@ -1,3 +1,4 @@
+import { RenewedMap } from "#libs/renewed";
 import { ConnectionError, type ErrorCode, errorCodes, flags, MAX_31_BITS } from "./frames.ts";
 import { RepeatedField } from "./header-encoder.ts";
 import type { HeaderField } from "./header-field.ts";
@@ -20,7 +21,7 @@ const headersTooLarge = [new RepeatedField(":status", "431")];
 
 /** The streams of one connection: which are open, how far each is, and what may come for it. */
 export class Streams {
-  readonly #open = new Map<number, ServerStream>();
+  readonly #open = new RenewedMap<number, ServerStream>();
   readonly #brokenOff = new Set<number>();
   readonly #resets = new RateLimit(limits.resets, limits.resetsPerSecond);
   readonly #sender: Sender;

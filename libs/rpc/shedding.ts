@@ -11,16 +11,13 @@ export type Gate = {
   leave(tookMs: number): void;
 };
 
-/** So many calls of a method may be under way however slow the answers are, and more while they are quick. */
-export type Allowance = { readonly calls: number; readonly slowMs: number };
-
 export type GateLimits = {
   /** Most calls of a method under way. */
   readonly calls: number;
-  /** For a crowd that comes at once. */
-  readonly crowd: Allowance;
-  /** While more come than can be answered. */
-  readonly overload: Allowance;
+  /** For a crowd that comes at once: so many however slow the answers are, and more while they are quick. */
+  readonly crowd: { readonly calls: number; readonly slowMs: number };
+  /** Most calls under way while more come than can be answered, however quick the answers are. */
+  readonly overloadCalls: number;
   /** For so long calls have been refused when it is an overload, and for so long none has when it is over. */
   readonly overloadMs: number;
 };
@@ -29,13 +26,14 @@ export type GateLimits = {
  * As many as wait for their batch. A quarter of them are several batches, which fill the database and are
  * enough for a crowd that comes at once. When they take longer than a person notices, more of them would make
  * nothing faster: they only fill the memory, and those that are let in wait for longer. When more go on
- * coming, one batch that waits while one is under way keeps the database as busy, and all else is waiting
- * too: answers then come three times as fast.
+ * coming, half a batch that waits while one is under way keeps the database as busy, and all else is waiting
+ * too: answers then come three times as fast. Whether the last one was quick is not asked then: each quick
+ * one would let in a thousand, whose own answers are slow.
  */
 const STANDARD: GateLimits = {
   calls: 4_096,
   crowd: { calls: 1_024, slowMs: 300 },
-  overload: { calls: 256, slowMs: 100 },
+  overloadCalls: 384,
   overloadMs: 1_000,
 };
 /** By then a part of those that wait is answered. */
@@ -69,7 +67,7 @@ export function createGates(
   };
 }
 
-function createGate({ calls, crowd, overload, overloadMs }: GateLimits, now: () => number): Gate {
+function createGate({ calls, crowd, overloadCalls, overloadMs }: GateLimits, now: () => number): Gate {
   let underWay = 0;
   let lastTookMs = 0;
   let refusingSince = Number.NEGATIVE_INFINITY;
@@ -77,11 +75,12 @@ function createGate({ calls, crowd, overload, overloadMs }: GateLimits, now: () 
 
   function letsIn(): boolean {
     // The clock is asked only where it matters.
-    if (underWay < overload.calls) return true;
+    if (underWay < overloadCalls) return true;
     const at = now();
     if (at - refusedAt > overloadMs) refusingSince = at;
-    const allowance = at - refusingSince > overloadMs ? overload : crowd;
-    if (underWay < calls && (underWay < allowance.calls || lastTookMs <= allowance.slowMs)) return true;
+    const isOverload = at - refusingSince > overloadMs;
+    const hasRoom = underWay < crowd.calls || (underWay < calls && lastTookMs <= crowd.slowMs);
+    if (hasRoom && !isOverload) return true;
     refusedAt = at;
     return false;
   }

@@ -5,6 +5,7 @@
 import { type Batcher, createBatcher, type Outcome } from "#libs/batch";
 import { inTransaction, isOneCallsFault, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
+import { RenewedMap, RenewedSet } from "#libs/renewed";
 import type { Announcer } from "../announcer.ts";
 import { limits } from "../domain/limits.ts";
 import type { Draft } from "../domain/order.ts";
@@ -132,8 +133,8 @@ export function createPlacement({ sql, reserving, announcer, metrics }: Placemen
     });
   }
 
-  const underWay = new Set<Promise<Finished>>();
-  const turns = new Map<string, Promise<Finished>>();
+  const underWay = new RenewedSet<Promise<Finished>>();
+  const turns = new RenewedMap<string, Promise<Finished>>();
 
   async function place(call: PlacementCall): Promise<Finished> {
     // Counted over all three steps, so that none of them ever refuses an order that the first has written.
@@ -163,7 +164,7 @@ function openOrderOf(outcome: Outcome<Opened>) {
 
 /** Runs the works of one key one after the other, so that repetitions in one process never race. */
 async function inTurn<Result>(
-  turns: Map<string, Promise<Result>>,
+  turns: RenewedMap<string, Promise<Result>>,
   key: string,
   work: () => Promise<Result>,
 ): Promise<Result> {

@@ -1,6 +1,7 @@
 /** SettleOrder: in time a change like any other; late, a call to Inventory between two changes. */
 import type { Batcher } from "#libs/batch";
 import { uuidv7 } from "#libs/db";
+import { RenewedSet } from "#libs/renewed";
 import type { LatePolicy } from "../domain/late.ts";
 import { type Reserved, refundCauseOf } from "../domain/reservation.ts";
 import type { OrderToReserve } from "../inventory.ts";
@@ -56,7 +57,7 @@ export function createSettlement({ changes, reserving }: SettlementParts): Settl
     return await changes.change(tenant, change, () => false);
   }
 
-  const underWay = new Set<Promise<Seen>>();
+  const underWay = new RenewedSet<Promise<Seen>>();
 
   return {
     settle: async (call) => {

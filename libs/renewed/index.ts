@@ -1,0 +1,2 @@
+export { RenewedMap } from "./map.ts";
+export { RenewedSet } from "./set.ts";
