@@ -1,5 +1,5 @@
 /** The fewest entries that go between two renewals: the cost of a renewal is nothing beside theirs. */
-export const RENEWAL_MIN = 32;
+const RENEWAL_MIN = 32;
 
 /**
  * A map for what comes and goes all the time, such as the calls under way: a Map that is now and then
@@ -21,6 +21,10 @@ export class RenewedMap<Key, Value> {
 
   get(key: Key): Value | undefined {
     return this.#entries.get(key);
+  }
+
+  has(key: Key): boolean {
+    return this.#entries.has(key);
   }
 
   set(key: Key, value: Value): void {

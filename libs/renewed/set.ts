@@ -1,9 +1,8 @@
-import { RENEWAL_MIN } from "./map.ts";
+import { RenewedMap } from "./map.ts";
 
-/** A set for what comes and goes all the time; see RenewedMap. */
+/** A set for what comes and goes all the time: a RenewedMap of each value to itself. */
 export class RenewedSet<Value> {
-  #values = new Set<Value>();
-  #gone = 0;
+  readonly #values = new RenewedMap<Value, Value>();
 
   get size(): number {
     return this.#values.size;
@@ -14,24 +13,15 @@ export class RenewedSet<Value> {
   }
 
   add(value: Value): void {
-    this.#values.add(value);
+    this.#values.set(value, value);
   }
 
   delete(value: Value): boolean {
-    if (!this.#values.delete(value)) return false;
-    this.#gone += 1;
-    if (this.#gone >= RENEWAL_MIN && this.#gone >= this.#values.size) {
-      this.#gone = 0;
-      this.#values = new Set(this.#values);
-    }
-    return true;
+    return this.#values.delete(value);
   }
 
   /** In the order in which they came. Those that go meanwhile are left out; those that come may be. */
-  *[Symbol.iterator](): Generator<Value> {
-    const values = this.#values;
-    for (const value of values) {
-      if (values === this.#values || this.#values.has(value)) yield value;
-    }
+  [Symbol.iterator](): Generator<Value> {
+    return this.#values.values();
   }
 }
