@@ -11,7 +11,8 @@ import { Health, HealthCheckResponse_ServingStatus as Serving } from "#proto/grp
 import { ServerReflection } from "#proto/grpc/reflection/v1/reflection_pb.ts";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
-import { failureOf, freePort, startTestGateway, type TestGateway, waitUntil } from "./testing.ts";
+import { findFreePorts } from "../stack/ports.ts";
+import { failureOf, startTestGateway, type TestGateway, waitUntil } from "./testing.ts";
 
 let gateway: TestGateway;
 let transports: Record<string, Transport>;
@@ -72,10 +73,10 @@ describe("GET /healthz", () => {
 
   test("tells a service that is gone, and one that hangs, within two seconds each", async () => {
     const mute = createServer((_request, _response) => {});
-    const mutePort = await freePort();
+    const [mutePort, nobodys] = await findFreePorts(2);
     await new Promise<void>((resolve) => mute.listen(mutePort, "127.0.0.1", resolve));
     const other = await startTestGateway({
-      order: [`127.0.0.1:${await freePort()}`],
+      order: [`127.0.0.1:${nobodys}`],
       inventory: [`127.0.0.1:${mutePort}`],
     });
     try {

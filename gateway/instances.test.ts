@@ -2,14 +2,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
-import {
-  freePort,
-  type StandIn,
-  startStandIn,
-  startTestGateway,
-  type TestGateway,
-  waitUntil,
-} from "./testing.ts";
+import { findFreePorts } from "../stack/ports.ts";
+import { type StandIn, startStandIn, startTestGateway, type TestGateway, waitUntil } from "./testing.ts";
 
 const CALLERS = 8;
 /** Between two calls of one caller. */
@@ -41,7 +35,8 @@ async function settle(gateway: TestGateway): Promise<number> {
 describe("of two instances", () => {
   test("one that is not there costs no call, and no write is sent twice", async () => {
     const first = await startStandIn([OrderService]);
-    await withInstances(first, `127.0.0.1:${await freePort()}`, async (gateway) => {
+    const [nobodys] = await findFreePorts(1);
+    await withInstances(first, `127.0.0.1:${nobodys}`, async (gateway) => {
       const statuses = await Promise.all(Array.from({ length: 40 }, () => settle(gateway)));
       assert.deepEqual(new Set(statuses), new Set([200]));
       assert.equal(first.calls.length, 40);

@@ -16,7 +16,8 @@ import { ErrorInfoSchema } from "#proto/google/rpc/error_details_pb.ts";
 import { StatusSchema } from "#proto/google/rpc/status_pb.ts";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
-import { failureOf, freePort, startTestGateway, type TestGateway } from "./testing.ts";
+import { findFreePorts } from "../stack/ports.ts";
+import { failureOf, startTestGateway, type TestGateway } from "./testing.ts";
 
 const orderId = "2a0b6a0e-7e57-4d3b-9d6f-0c4c5a4a1b11";
 /** One byte more than the gateway takes as a JSON body. */
@@ -28,11 +29,11 @@ let transports: Record<string, Transport>;
 const mute = createServer((_request, _response) => {});
 
 before(async () => {
-  const mutePort = await freePort();
+  const [mutePort, nobodys] = await findFreePorts(2);
   await new Promise<void>((resolve) => mute.listen(mutePort, "127.0.0.1", resolve));
   gateway = await startTestGateway({
     order: [`127.0.0.1:${mutePort}`],
-    inventory: [`127.0.0.1:${await freePort()}`],
+    inventory: [`127.0.0.1:${nobodys}`],
   });
   const baseUrl = gateway.url;
   transports = {

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -23,6 +22,7 @@ import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderReservationService } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
 import { findEnvoy } from "../stack/envoy.ts";
+import { findFreePorts } from "../stack/ports.ts";
 import { renderGateway } from "./render.ts";
 
 const START_TIMEOUT_MS = 10_000;
@@ -102,7 +102,7 @@ export async function startTestGateway(
   const order = await startStandIn([OrderService]);
   const inventory = await startStandIn([InventoryService, OrderReservationService]);
   const folder = await mkdtemp(join(tmpdir(), "holdfast-gateway-"));
-  const [listen, admin] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
+  const [listen = "", admin = ""] = (await findFreePorts(2)).map((port) => `127.0.0.1:${port}`);
   const clusters = { order: [order.address], inventory: [inventory.address], ...instead };
   const binary = await findEnvoy((line) => process.stderr.write(`${line}\n`));
   const envoy = startEnvoy(binary, await renderGateway({ listen, admin, clusters, folder }));
@@ -153,14 +153,4 @@ export async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
     },
     (error: unknown) => ConnectError.from(error),
   );
-}
-
-/** A port on which nobody listens now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === "string") throw new Error("the port has no number");
-  return address.port;
 }

@@ -6,7 +6,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { makeThrowAwayFolder } from "./folder.ts";
-import { findFreePorts, isPortFree } from "./ports.ts";
+import { findFreePorts } from "./ports.ts";
 import { Problem } from "./problem.ts";
 import { type Stack, startStack } from "./stack.ts";
 import { lives, until } from "./testing.ts";
@@ -28,12 +28,6 @@ test("a port that is taken is told in two lines, before anything is started", as
   );
   assert.equal(existsSync(folder), false, "the throw-away folder is left");
   server.close();
-});
-
-test("free ports are free, differ, and are not handed out twice", async () => {
-  const ports = [...(await findFreePorts(20)), ...(await findFreePorts(20))];
-  assert.equal(new Set(ports).size, 40);
-  for (const port of ports) assert(await isPortFree(port));
 });
 
 test("a setting that makes no sense is told in two lines", () => {
