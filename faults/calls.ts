@@ -14,6 +14,8 @@ export type Tally = {
   calls: number;
   /** Calls that failed, by code and reason; most of them were sent again. */
   readonly failures: Map<string, number>;
+  /** What the first one of each code and reason said. */
+  readonly firstTexts: Map<string, string>;
   /** The longest time from the first try of a call to its end. */
   longestCallMs: number;
   /** The longest time in which no call at all was answered. */
@@ -29,6 +31,7 @@ export function createTally(): Tally {
   return {
     calls: 0,
     failures: new Map(),
+    firstTexts: new Map(),
     longestCallMs: 0,
     longestSilenceMs: 0,
     lastAnswerAtMs: performance.now(),
@@ -74,11 +77,12 @@ function noteAnswer(tally: Tally, startedAt: number): void {
   tally.lastAnswerAtMs = now;
 }
 
-/** Counts a failed call by its code and reason. */
+/** Counts a failed call by its code and reason, and keeps what the first of them said. */
 export function noteFailure(tally: Tally, error: unknown): void {
   const failure = ConnectError.from(error);
   const name = [Code[failure.code], reasonOf(failure)].filter(Boolean).join(" ");
   tally.failures.set(name, (tally.failures.get(name) ?? 0) + 1);
+  if (!tally.firstTexts.has(name)) tally.firstTexts.set(name, failure.rawMessage);
 }
 
 function reasonOf(failure: ConnectError): string {

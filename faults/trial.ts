@@ -50,6 +50,7 @@ export type Outcome = {
   readonly orders: number;
   readonly calls: number;
   readonly failures: ReadonlyMap<string, number>;
+  readonly firstTexts: ReadonlyMap<string, string>;
   readonly lost: readonly string[];
   readonly oversold: number;
   readonly miscounted: readonly string[];
@@ -114,6 +115,7 @@ export async function runTrial(
     orders: purchases.length,
     calls: tally.calls,
     failures: tally.failures,
+    firstTexts: tally.firstTexts,
     ...(await verify(system, purchases, skus, units)),
     findings,
     unknown: purchases.filter(({ placing, ending }) => placing === "unknown" || ending?.answer === "unknown")
@@ -128,8 +130,8 @@ export async function runTrial(
 
 /** Everything that is wrong with an outcome, one line each; nothing if every promise was kept. */
 export function brokenPromises(outcome: Outcome, fault: Pick<Fault, "mayFail">): string[] {
-  const { lost, oversold, miscounted, findings, failures, longestRecoveryMs } = outcome;
-  const failed = [...failures].map(([name, count]) => `${count} x ${name}`);
+  const { lost, oversold, miscounted, findings, failures, firstTexts, longestRecoveryMs } = outcome;
+  const failed = [...failures].map(([name, count]) => `${count} x ${name} ("${firstTexts.get(name)}")`);
   return [
     ...lost,
     ...miscounted,

@@ -8,8 +8,8 @@ import { type StandIn, startStandIn, startTestGateway, type TestGateway, waitUnt
 const CALLERS = 8;
 /** Between two calls of one caller. */
 const CALL_PAUSE_MS = 5;
-/** Longer than two health checks a second apart. */
-const NOTICE_MS = 2_500;
+/** As long as a service tells that it stops: two health checks, half a second apart, fit into it. */
+const NOTICE_MS = 1_500;
 
 async function withInstances(
   first: StandIn,

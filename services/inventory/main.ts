@@ -22,7 +22,9 @@ import { pingStore } from "./store/ping.ts";
 import { startTimers } from "./timers.ts";
 
 const MIGRATIONS = join(import.meta.dirname, "migrations");
-/** Balancers look every second; by then they have seen that this instance stops. */
+/**
+ * The gateway looks every half second, and believes the second look: by then it has seen that this one stops.
+ */
 const STOP_NOTICE_MS = 1_500;
 const DRAIN_TIMEOUT_MS = 20_000;
 /** A year can be listed and audited in place. */
