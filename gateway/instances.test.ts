@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { STANDARD_STOP } from "#libs/rpc";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
 import { findFreePorts } from "../stack/ports.ts";
 import { type StandIn, startStandIn, startTestGateway, type TestGateway, waitUntil } from "./testing.ts";
@@ -8,8 +9,6 @@ import { type StandIn, startStandIn, startTestGateway, type TestGateway, waitUnt
 const CALLERS = 8;
 /** Between two calls of one caller. */
 const CALL_PAUSE_MS = 5;
-/** As long as a service tells that it stops: two health checks, half a second apart, fit into it. */
-const NOTICE_MS = 1_500;
 
 async function withInstances(
   first: StandIn,
@@ -60,7 +59,7 @@ describe("of two instances", () => {
           await pause(CALL_PAUSE_MS);
         }
       });
-      await second.server.stop({ noticeMs: NOTICE_MS, drainTimeoutMs: 1_000 });
+      await second.server.stop({ ...STANDARD_STOP, drainTimeoutMs: 1_000 });
       const atTheEnd = second.calls.length;
       await waitUntil(async () => first.calls.length > atTheEnd, "the other goes on");
       stopping = false;

@@ -3,4 +3,10 @@ export { type Call, type Caller, type Handlers, type RpcMethod, type RpcService,
 export { createRpcClient, instancesTried, type RpcClientOptions } from "./client.ts";
 export { createGuard, type Guard, type GuardOptions, type GuardState } from "./guard.ts";
 export { decodePageToken, encodePageToken, pageSizeOf } from "./page.ts";
-export { type RpcServer, type RpcServerOptions, type StopOptions, startRpcServer } from "./server.ts";
+export {
+  type RpcServer,
+  type RpcServerOptions,
+  STANDARD_STOP,
+  type StopOptions,
+  startRpcServer,
+} from "./server.ts";

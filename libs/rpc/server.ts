@@ -35,6 +35,12 @@ export type StopOptions = {
   readonly drainTimeoutMs: number;
 };
 
+/**
+ * How a service stops. The gateway looks every half second, and believes the second look: by the end of the
+ * notice it has seen that this instance stops.
+ */
+export const STANDARD_STOP: StopOptions = { noticeMs: 1_500, drainTimeoutMs: 20_000 };
+
 export type RpcServer = {
   /** `host:port` as it is listened on. */
   readonly address: string;

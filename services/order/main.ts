@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createLogger, createMetrics, runProcess, type Stoppable, startOpsServer } from "#libs/boot";
 import { checkMigrations, migrate, pendingMigrations, readMigrations } from "#libs/db";
 import { connectBroker, createEventMetrics, createOutboxReadiness, createOutboxRelay } from "#libs/events";
-import { startRpcServer } from "#libs/rpc";
+import { STANDARD_STOP, startRpcServer } from "#libs/rpc";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
 import { createAnnouncer } from "./announcer.ts";
@@ -25,11 +25,6 @@ import { pingStore } from "./store/ping.ts";
 import { startTimers } from "./timers.ts";
 
 const MIGRATIONS = join(import.meta.dirname, "migrations");
-/**
- * The gateway looks every half second, and believes the second look: by then it has seen that this one stops.
- */
-const STOP_NOTICE_MS = 1_500;
-const DRAIN_TIMEOUT_MS = 20_000;
 
 const config = readOrderConfig(process.env);
 const log = createLogger({ instance: config.instance, level: config.logLevel });
@@ -96,7 +91,7 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
   return {
     stop: async () => {
       ops.setStopping();
-      await rpc.stop({ noticeMs: STOP_NOTICE_MS, drainTimeoutMs: DRAIN_TIMEOUT_MS });
+      await rpc.stop(STANDARD_STOP);
       await Promise.all([placement.stop(), settlement.stop(), timers.stop(), nudges?.stop()]);
       await Promise.all([reserving.stop(), changes.stop()]);
       await relay.stop();
