@@ -17,23 +17,10 @@ const chosen = words.toLowerCase().split(/\s+/).filter(Boolean);
 const isChosen = ({ name }: { name: string }) =>
   chosen.length === 0 || chosen.some((word) => name.toLowerCase().includes(word));
 const amountOf = (long: number) => Math.max(1, Math.round(long * Number(share)));
-const START_TRIES = 3;
 const startedAt = performance.now();
 
 function log(line: string): void {
   console.log(`${((performance.now() - startedAt) / 1_000).toFixed(0).padStart(5)} s  ${line}`);
-}
-
-// A free port may be taken by somebody else before its server listens on it.
-async function startPatiently(options?: SystemOptions): Promise<System> {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await startFaultSystem(options);
-    } catch (error) {
-      if (tries === START_TRIES) throw error;
-      log(`the system did not start and is started again: ${String(error).split("\n")[0]}`);
-    }
-  }
 }
 
 // Each on a system of its own, so that one does not inherit what another has done.
@@ -43,7 +30,7 @@ async function onOwnSystem(
   options?: SystemOptions,
 ): Promise<Row> {
   log(`${name}: starting a system`);
-  const system = await startPatiently(options);
+  const system = await startFaultSystem(options);
   stopping.add(system);
   try {
     const row = await work(system);
