@@ -11,7 +11,7 @@ import { checkNoFailures, checkStock, layStock, succeeded } from "../stock.ts";
  * So many turns instead of one of the usual length: a lone caller waits for the disk, whose speed comes and
  * goes within seconds, and shorter turns meet it alike.
  */
-const TURNS = 4;
+const TURNS = 16;
 
 /** One caller alone: gathering calls must not make him wait. */
 export async function measureLone(ground: Ground, notes: Notes): Promise<void> {
