@@ -1,5 +1,5 @@
 /** Data that is laid down by SQL, because placing it one by one would take as long as the measurement. */
-import type { Sql } from "#libs/db";
+import { type Sql, uuidv7 } from "#libs/db";
 import type { Ground } from "./ground.ts";
 
 /** Orders that wait for payment until one and the same second, with their reservations. */
@@ -10,65 +10,79 @@ export type DueOrders = {
   readonly dueBy: Date;
 };
 
+type Laid = DueOrders & {
+  /** In the order in which they are placed and fall due. */
+  readonly ids: readonly string[];
+};
+
 /**
  * Writes PENDING orders of one unit each, spread over the skus, as both services would have written them one
- * after the other: with lines and history there, and reservations, movements and counters here.
+ * after the other within a second: with lines and history there, and reservations, movements and counters
+ * here.
  */
 export async function layDueOrders(ground: Ground, { skus, count, dueBy }: DueOrders): Promise<void> {
-  await Promise.all([
-    layOrders(ground.orderSql, { skus, count, dueBy }),
-    layReservations(ground.inventorySql, { skus, count, dueBy }),
-  ]);
+  const now = Date.now();
+  const ids = Array.from({ length: count }, (_, index) => uuidv7(now + Math.floor((index * 1_000) / count)));
+  const laid = { ids, count, skus, dueBy };
+  await Promise.all([layOrders(ground.orderSql, laid), layReservations(ground.inventorySql, laid)]);
 }
 
-async function layOrders(sql: Sql, { skus, count, dueBy }: DueOrders): Promise<void> {
+async function layOrders(sql: Sql, { ids, count, skus, dueBy }: Laid): Promise<void> {
   await sql.begin(async (tx) => {
+    await tx`
+      create temporary table due on commit drop as
+      select order_id, number
+      from unnest(${ids}::uuid[]) with ordinality as minted (order_id, number)`;
     await tx`
       insert into orders (
         tenant_id, order_id, state, version, customer_id, currency, note, create_time, update_time,
         expire_time
       )
       select
-        'demo', md5('due ' || number)::uuid, 'PENDING', 2, 'customer-4711', '', '', now(), now(),
-        ${dueBy}::timestamptz - (number % 1000) * interval '1 millisecond'
-      from generate_series(1, ${count}::integer) as number`;
+        'demo', order_id, 'PENDING', 2, 'customer-4711', '', '', now(), now(),
+        ${dueBy}::timestamptz - (${count}::integer - number) / ${count}::float8 * interval '1 second'
+      from due
+      order by number`;
     await tx`
       insert into order_lines (tenant_id, order_id, line_number, sku, location_id, quantity, unit_amount)
-      select 'demo', md5('due ' || number)::uuid, 1, (${skus}::text[])[1 + number % ${skus.length}],
-        'main', 1, 0
-      from generate_series(1, ${count}::integer) as number`;
+      select 'demo', order_id, 1, (${skus}::text[])[1 + number % ${skus.length}], 'main', 1, 0
+      from due
+      order by number`;
     await tx`
       insert into order_history (
         tenant_id, order_id, sequence, from_state, to_state, create_time, actor, reason
       )
-      select 'demo', md5('due ' || number)::uuid, step.sequence, step.from_state, step.to_state, now(),
-        'api', ''
-      from generate_series(1, ${count}::integer) as number
+      select 'demo', order_id, step.sequence, step.from_state, step.to_state, now(), 'api', ''
+      from due
       cross join (
         values (1, null, 'RESERVING'), (2, 'RESERVING', 'PENDING')
-      ) as step (sequence, from_state, to_state)`;
+      ) as step (sequence, from_state, to_state)
+      order by number, sequence`;
   });
 }
 
-async function layReservations(sql: Sql, { skus, count }: DueOrders): Promise<void> {
+async function layReservations(sql: Sql, { ids, skus }: Laid): Promise<void> {
   await sql.begin(async (tx) => {
     await tx`
       create temporary table due on commit drop as
       select
-        md5('due ' || number)::uuid as reservation_id,
+        reservation_id,
+        number,
         (${skus}::text[])[1 + number % ${skus.length}] as sku,
         row_number() over (partition by number % ${skus.length} order by number) as place
-      from generate_series(1, ${count}::integer) as number`;
+      from unnest(${ids}::uuid[]) with ordinality as minted (reservation_id, number)`;
     await tx`
       insert into reservations (tenant_id, reservation_id, state, owner, lines, create_time)
       select
         'demo', reservation_id, 'ACTIVE', 'orders/' || reservation_id,
         jsonb_build_array(jsonb_build_object('sku', sku, 'location_id', 'main', 'quantity', 1)), now()
-      from due`;
+      from due
+      order by number`;
     await tx`
       insert into reservation_lines (tenant_id, sku, location_id, reservation_id, quantity)
       select 'demo', sku, 'main', reservation_id, 1
-      from due`;
+      from due
+      order by number`;
     await tx`
       insert into movements (
         tenant_id, sku, location_id, version, type, on_hand_delta, reserved_delta, on_hand_after,
@@ -81,7 +95,8 @@ async function layReservations(sql: Sql, { skus, count }: DueOrders): Promise<vo
       join stock_levels as level
         on level.tenant_id = 'demo'
         and level.sku = due.sku
-        and level.location_id = 'main'`;
+        and level.location_id = 'main'
+      order by number`;
     await tx`
       update stock_levels as level
       set reserved = reserved + laid.units, version = version + laid.units, update_time = now()

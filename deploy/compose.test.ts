@@ -148,7 +148,9 @@ describe("settings", () => {
   test("of Node's memory are the same as wherever else the project runs a service", () => {
     const script = readText("deploy/run-service");
     assert.match(script, new RegExp(`exec node ${YOUNG_GENERATION_FLAGS.join(" ")} "services/`));
-    assert.match(script, new RegExp(`^export MALLOC_ARENA_MAX=${NODE_ENVIRONMENT.MALLOC_ARENA_MAX}$`, "m"));
+    const { NODE_ENV: _, ...ofMalloc } = NODE_ENVIRONMENT;
+    for (const [name, value] of Object.entries(ofMalloc))
+      assert.match(script, new RegExp(`^export ${name}=${value}$`, "m"));
   });
 
   test("of Postgres are the same as wherever else the project runs it", () => {

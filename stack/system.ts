@@ -14,27 +14,33 @@ export type InstanceCounts = Readonly<Record<ServiceName, number>>;
 export const INSTANCES_MAX = 9;
 
 /**
- * The young generation of a service grows to three times this size before anything is thrown away, and by
- * default that is over 100 MB of a process that needs 100 MB. And all that is made is made in it: V8 would
- * put what it has seen live for long into the old generation at once, and the calls that were under way when
- * a process was young and its collections came quickly are taken for such.
+ * The young generation of a service grows to three times this size: each collection copies the calls under
+ * way, so the fewer the better, but by default it may take a third of what the process keeps. And all that is
+ * made is made in it: V8 would put what it has seen live for long into the old generation at once, and the
+ * calls that were under way when a process was young and its collections came quickly are taken for such.
  */
 export const YOUNG_GENERATION_FLAGS = [
-  "--max-semi-space-size=16",
+  "--max-semi-space-size=32",
   "--no-allocation-site-pretenuring",
 ] as const;
 
 /**
  * What the process of a service is told. With glibc's standard of eight heaps a core every thread of Node's
  * compiler and collector has one of its own, and keeps there what it once needed: some 25 MB after ten
- * minutes.
+ * minutes. And once a large piece was given back glibc takes all of its size from the heap, where it lies
+ * between small ones that stay: named limits, in bytes, keep large pieces out of it.
  */
-export const NODE_ENVIRONMENT = { NODE_ENV: "production", MALLOC_ARENA_MAX: "2" } as const;
+export const NODE_ENVIRONMENT = {
+  NODE_ENV: "production",
+  MALLOC_ARENA_MAX: "2",
+  MALLOC_MMAP_THRESHOLD_: "131072",
+  MALLOC_TRIM_THRESHOLD_: "131072",
+} as const;
 
 /**
  * How Node runs a service outside a container. The old generation is looked through for garbage the sooner,
- * the less it may ever grow to: at half the load a service then keeps less than 190 MB resident instead of
- * 250. In a container the limit follows from the container's memory.
+ * the less it may ever grow to: at half the load a service then keeps less than 200 MB resident instead of
+ * 250 and more. In a container the limit follows from the container's memory.
  */
 export const NODE_FLAGS = [...YOUNG_GENERATION_FLAGS, "--max-old-space-size=1536"] as const;
 

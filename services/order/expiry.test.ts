@@ -160,7 +160,32 @@ describe("the sweeper", () => {
     );
     assert.match(await scene.registry.metrics(), /expiries_total\{trigger="sweeper"\} \d/);
   });
+
+  it("takes no more than a batch of the oldest while a nudge is being answered", async () => {
+    const count = limits.expiryBatch * 32;
+    await layDownPending(count);
+    await scene.sql`update orders set expire_time = expire_time - interval '3 seconds'`;
+    const [oldest = ""] = await placeOrders(1);
+    await letFallDue(scene.sql, [oldest], 60_000);
+    let answering: Promise<void> | undefined;
+    await scene.sql.begin(async (tx) => {
+      await tx`select 1 from orders where order_id = ${oldest} for update`;
+      answering = scene.expiry.expireDue("demo");
+      await eventually(async () => (await expiredBy("nudge")) > 0, "the nudge's work begins");
+    });
+    await scene.expiry.sweep();
+    assert.equal((await historyOf(scene.sql, oldest)).at(-1), "3 EXPIRED sweeper");
+    assert.equal(await expiredBy("sweeper"), limits.expiryBatch);
+    await answering;
+    assert.equal(await expiredBy("nudge"), count + 1 - limits.expiryBatch);
+  });
 });
+
+async function expiredBy(actor: string): Promise<number> {
+  const [row] = await scene.sql<{ count: number }[]>`
+    select count(*)::int as count from order_history where to_state = 'EXPIRED' and actor = ${actor}`;
+  return row?.count ?? 0;
+}
 
 async function layDownPending(count: number): Promise<void> {
   await scene.sql`

@@ -37,10 +37,26 @@ export type Expiry = {
 export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
   // Nudges that come together, after an absence of the broker, take turns: the first does the work of all.
   let last: Promise<void> = Promise.resolve();
+  /** Tenants whose nudge is being answered here. */
+  const nudged = new Set<string>();
 
-  async function expireAll(tenant: string, actor: Actor & ExpiryTrigger, overdueMs: number): Promise<void> {
+  async function expireNudged(tenant: string): Promise<void> {
+    nudged.add(tenant);
+    try {
+      await expireBatches(tenant, "nudge", 0, Number.POSITIVE_INFINITY);
+    } finally {
+      nudged.delete(tenant);
+    }
+  }
+
+  async function expireBatches(
+    tenant: string,
+    actor: Actor & ExpiryTrigger,
+    overdueMs: number,
+    batches: number,
+  ): Promise<void> {
     let fromTime = 0;
-    for (;;) {
+    for (let batch = 1; ; batch += 1) {
       const startedAt = performance.now();
       const window = { fromTime, overdueMs, limit: limits.expiryBatch };
       const { expired, announcement } = await inTransaction(sql, async (tx) => {
@@ -56,7 +72,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
         actor,
         expired.map(({ expireTime, endTime }) => endTime - expireTime),
       );
-      if (expired.length < limits.expiryBatch) return;
+      if (expired.length < limits.expiryBatch || batch >= batches) return;
       // What lies before is done or locked by others; looking at it again would make a long queue slow.
       fromTime = expired.reduce((latest, { expireTime }) => Math.max(latest, expireTime), fromTime);
       // Most of the time is the callers', here and where the events arrive.
@@ -110,13 +126,16 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
 
   return {
     expireDue: (tenant) => {
-      const turn = () => expireAll(tenant, "nudge", 0);
+      const turn = () => expireNudged(tenant);
       last = last.then(turn, turn);
       return last;
     },
     sweep: async () => {
       for (const tenant of await tenantsWithOverdueOrders(sql, limits.sweepGraceMs)) {
-        await expireAll(tenant, "sweeper", limits.sweepGraceMs);
+        // Beside a nudge's work another would double the pace, and callers would wait for longer; but what was
+        // passed over is the oldest, and comes with one batch.
+        const batches = nudged.has(tenant) ? 1 : Number.POSITIVE_INFINITY;
+        await expireBatches(tenant, "sweeper", limits.sweepGraceMs, batches);
       }
     },
     recover: async (ageMs) => {

@@ -32,15 +32,15 @@ export const limits = {
    */
   reserveTimeoutMs: 4_000,
   /**
-   * Orders expired or abandoned in one transaction. Twice as many keep new orders waiting for longer, half as
-   * many cost the database more commits for the same orders.
+   * Orders expired or abandoned in one transaction. Twice as many keep new orders waiting for longer, fewer
+   * cost the database more commits for the same orders.
    */
-  expiryBatch: 128,
+  expiryBatch: 64,
   /**
    * How long expiry rests between two batches, in times of the last one: what follows from a batch at the
    * broker and at Inventory is more work than the batch itself, and new orders wait beside it.
    */
-  expiryRest: 3,
+  expiryRest: 1.5,
   /** Pause between two looks for orders whose nudge did not come. */
   sweepIntervalMs: 2_000,
   /**
