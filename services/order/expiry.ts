@@ -76,7 +76,8 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
       // What lies before is done or locked by others; looking at it again would make a long queue slow.
       fromTime = expired.reduce((latest, { expireTime }) => Math.max(latest, expireTime), fromTime);
       // Most of the time is the callers', here and where the events arrive.
-      await pause(limits.expiryRest * (performance.now() - startedAt));
+      const restMs = limits.expiryRest * (performance.now() - startedAt);
+      await pause(Math.min(restMs, limits.expiryRestMaxMs));
     }
   }
 
@@ -132,8 +133,8 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
     },
     sweep: async () => {
       for (const tenant of await tenantsWithOverdueOrders(sql, limits.sweepGraceMs)) {
-        // Beside a nudge's work another would double the pace, and callers would wait for longer; but what was
-        // passed over is the oldest, and comes with one batch.
+        // Beside a nudge's work another would double the pace, and callers would wait for longer; but what
+        // was passed over is the oldest, and comes with one batch.
         const batches = nudged.has(tenant) ? 1 : Number.POSITIVE_INFINITY;
         await expireBatches(tenant, "sweeper", limits.sweepGraceMs, batches);
       }

@@ -40,7 +40,11 @@ export const limits = {
    * How long expiry rests between two batches, in times of the last one: what follows from a batch at the
    * broker and at Inventory is more work than the batch itself, and new orders wait beside it.
    */
-  expiryRest: 1.5,
+  expiryRest: 1.75,
+  /**
+   * The longest such rest: where batches are slow callers wait anyway, and the stock is to come back in time.
+   */
+  expiryRestMaxMs: 20,
   /** Pause between two looks for orders whose nudge did not come. */
   sweepIntervalMs: 2_000,
   /**
