@@ -37,9 +37,10 @@ export type StopOptions = {
 
 /**
  * How a service stops. The gateway looks every half second, and believes the second look: by the end of the
- * notice it has seen that this instance stops.
+ * notice it has seen that this instance stops, on a busy machine too, where each look takes its time. Whoever
+ * comes later may find a connection that ends under a call, and a write is not sent twice.
  */
-export const STANDARD_STOP: StopOptions = { noticeMs: 1_500, drainTimeoutMs: 20_000 };
+export const STANDARD_STOP: StopOptions = { noticeMs: 3_000, drainTimeoutMs: 20_000 };
 
 export type RpcServer = {
   /** `host:port` as it is listened on. */
