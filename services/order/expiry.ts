@@ -43,7 +43,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
   async function expireNudged(tenant: string): Promise<void> {
     nudged.add(tenant);
     try {
-      await expireBatches(tenant, "nudge", 0, Number.POSITIVE_INFINITY);
+      await expireBatches(tenant, "nudge", 0);
     } finally {
       nudged.delete(tenant);
     }
@@ -53,7 +53,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
     tenant: string,
     actor: Actor & ExpiryTrigger,
     overdueMs: number,
-    batches: number,
+    batches = Number.POSITIVE_INFINITY,
   ): Promise<void> {
     let fromTime = 0;
     for (let batch = 1; ; batch += 1) {
@@ -135,7 +135,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
       for (const tenant of await tenantsWithOverdueOrders(sql, limits.sweepGraceMs)) {
         // Beside a nudge's work another would double the pace, and callers would wait for longer; but what
         // was passed over is the oldest, and comes with one batch.
-        const batches = nudged.has(tenant) ? 1 : Number.POSITIVE_INFINITY;
+        const batches = nudged.has(tenant) ? 1 : undefined;
         await expireBatches(tenant, "sweeper", limits.sweepGraceMs, batches);
       }
     },
