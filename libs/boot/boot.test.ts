@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { networkInterfaces } from "node:os";
 import { describe, test } from "node:test";
 import { pino } from "pino";
 import { createMetrics, readConfig, startLoop, startOpsServer } from "./index.ts";
@@ -100,6 +101,22 @@ test("the operations server tells life, readiness with its reasons, and metrics"
     /rpc_calls_total\{rpc="Orders\/Create",outcome="OK"\} 1/,
   );
   assert.equal((await get("/elsewhere")).status, 404);
+  await ops.stop();
+});
+
+const hasIpv6 = Object.values(networkInterfaces()).some((ways) =>
+  ways?.some(({ address }) => address === "::1"),
+);
+
+test("the operations server listens on an IPv6 address too", { skip: !hasIpv6 }, async () => {
+  const ops = await startOpsServer({
+    address: "[::1]:0",
+    readiness: async () => ({}),
+    registry: createMetrics().registry,
+    log,
+  });
+  assert.match(ops.address, /^\[::1\]:\d+$/);
+  assert.equal((await fetch(`http://${ops.address}/livez`)).status, 200);
   await ops.stop();
 });
 

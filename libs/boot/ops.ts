@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import { joinAddress, splitAddress } from "#libs/http2";
 
 /** Whether the process can do its work, part by part: `ok`, or what is wrong. */
 export type Readiness = () => Promise<Readonly<Record<string, string>>>;
@@ -55,13 +56,13 @@ export async function startOpsServer(options: {
       send(response, 500, { status: "failed: the log says why" });
     });
   });
-  const at = options.address.lastIndexOf(":");
-  server.listen(Number(options.address.slice(at + 1)), options.address.slice(0, at));
+  const [host, port] = splitAddress(options.address);
+  server.listen(port, host);
   await once(server, "listening");
   const bound = server.address();
   if (bound === null || typeof bound === "string") throw new Error("the operations server has no address");
   return {
-    address: `${bound.address}:${bound.port}`,
+    address: joinAddress(bound.address, bound.port),
     setStopping: () => {
       stopping = true;
     },

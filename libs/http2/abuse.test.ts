@@ -1,7 +1,7 @@
 /** What a peer may keep the server busy with, or have it remember, has an end. */
 import assert from "node:assert/strict";
 import { after, before, suite, test } from "node:test";
-import { ConnectionError, errorCodes, flags, frameTypes } from "./frames.ts";
+import { ConnectionError, errorCodes, flags, frameTypes, settingIds } from "./frames.ts";
 import { headerField } from "./header-field.ts";
 import { limits } from "./limits.ts";
 import { Output } from "./output.ts";
@@ -133,22 +133,26 @@ suite("the connection ends, and ENHANCE_YOUR_CALM is told, by", () => {
     assert.ok(told.length >= limits.strayFrames);
   });
 
-  for (const [what, question] of [
-    ["pings", pingFrame("unread")],
-    ["settings", settingsFrame()],
-  ] as const) {
-    test(`${what} whose answers are not read`, async () => {
-      const { peer, socket, connection } = await openStuck(scene, "/large");
-      const brokenBefore = scene.broken.length;
-      const waitingBytes = socket.writableLength;
-      peer.send(...Array.from({ length: 10 * limits.unsentAnswers }, () => question));
-      await until("the connection is over", () => connection.open() === 0);
-      const [error] = scene.broken.slice(brokenBefore);
-      assert.ok(error instanceof ConnectionError && error.code === errorCodes.enhanceYourCalm);
-      assert.ok(socket.writableLength < waitingBytes + 65_536);
-      peer.destroy();
-    });
-  }
+  test("pings whose answers are not read", async () => {
+    const { peer, socket, connection } = await openStuck(scene, "/large");
+    const brokenBefore = scene.broken.length;
+    const waitingBytes = socket.writableLength;
+    peer.send(...Array.from({ length: 10 * limits.unsentAnswers }, () => pingFrame("unread")));
+    await until("the connection is over", () => connection.open() === 0);
+    const [error] = scene.broken.slice(brokenBefore);
+    assert.ok(error instanceof ConnectionError && error.code === errorCodes.enhanceYourCalm);
+    assert.ok(socket.writableLength < waitingBytes + 65_536);
+    peer.destroy();
+  });
+
+  test("settings without end, though their answers are read", async () => {
+    const { peer } = await openWide(scene);
+    const toggled = [0, 65_535].map((bytes) => settingsFrame([[settingIds.initialWindowSize, bytes]]));
+    // More than are let through, at ten a second, while a slow machine takes them.
+    peer.send(...Array.from({ length: 2 * limits.settings }, () => toggled).flat());
+    peer.send(frame(continuation, 0, 1));
+    await isCalmedDown(peer);
+  });
 });
 
 suite("a connection goes on that has", () => {
@@ -161,14 +165,14 @@ suite("a connection goes on that has", () => {
     peer.destroy();
   });
 
-  test("many pings and settings, whose answers are read", async () => {
+  test("many pings, and some settings, whose answers are read", async () => {
     const { peer } = await openWide(scene);
-    const count = 3 * limits.unsentAnswers;
-    peer.send(...Array.from({ length: count }, () => Buffer.concat([pingFrame("read"), settingsFrame()])));
+    peer.send(...Array.from({ length: 3 * limits.unsentAnswers }, () => pingFrame("read")));
+    // One more is for the greeting.
+    peer.send(...Array.from({ length: limits.settings - 1 }, () => settingsFrame()));
     await peer.settle();
     const answers = peer.frames.filter(({ flag, type }) => flag === flags.ack && type === settings);
-    // One more is for the greeting.
-    assert.equal(answers.length, count + 1);
+    assert.equal(answers.length, limits.settings);
     peer.destroy();
   });
 
@@ -187,29 +191,45 @@ suite("a connection goes on that has", () => {
     peer.destroy();
   });
 
-  test("sent as much of incomplete requests as is kept, of which the last is broken off", async () => {
+  test("sent more of incomplete requests than is kept, of which the largest is broken off", async () => {
     const { peer, connection } = await openWide(scene);
     const count = limits.incompleteBytes / WINDOW_BYTES;
     const pieces = Array.from({ length: WINDOW_BYTES / MAX_FRAME_BYTES }, () =>
       Buffer.alloc(MAX_FRAME_BYTES),
     );
-    for (const id of streamIds(count)) {
-      peer.send(requestFrame(id, 0), ...pieces.map((piece) => dataFrame(id, 0, piece)));
-    }
+    const whole = (id: number) => [requestFrame(id, 0), ...pieces.map((piece) => dataFrame(id, 0, piece))];
+    for (const id of streamIds(count)) peer.send(...whole(id));
+    // A stranger, who comes last, is served; of those who keep the same it is the oldest that goes.
     const last = 2 * count + 1;
     peer.send(requestFrame(last, 0), dataFrame(last, 0, Buffer.alloc(1)));
     await peer.settle();
-    assert.deepEqual(peer.told(), [`RST_STREAM ${last} ENHANCE_YOUR_CALM`]);
+    assert.deepEqual(peer.told(), ["RST_STREAM 1 ENHANCE_YOUR_CALM"]);
     assert.equal(connection.open(), count);
     // What is complete, or taken back, counts no more.
-    const rest = (id: number) => pieces.map((piece) => dataFrame(id, 0, piece));
-    peer.send(dataFrame(1, endStream), requestFrame(last + 2, 0), ...rest(last + 2));
-    peer.send(resetFrame(3), requestFrame(last + 4, 0), ...rest(last + 4));
+    peer.send(dataFrame(last, endStream), dataFrame(3, endStream), resetFrame(5));
+    for (const id of [last + 2, last + 4, last + 6]) peer.send(...whole(id));
+    // A request that is complete with what comes keeps nothing.
+    peer.send(requestFrame(last + 8, 0), dataFrame(last + 8, endStream, Buffer.alloc(1)));
     await peer.settle();
-    assert.deepEqual(peer.told().slice(1), ["HEADERS 1 200 END"]);
+    const answered = [last, 3, last + 8].map((id) => `HEADERS ${id} 200 END`);
+    assert.deepEqual(peer.told().slice(1), answered);
     assert.equal(connection.open(), count);
     peer.destroy();
   });
+});
+
+test("requests that are broken off for what a connection keeps are not counted as taken back", async () => {
+  const { peer, socket } = await openWide(scene);
+  const options = { streamWindowBytes: WINDOW_BYTES, onRequest: () => {} };
+  const streams = new Streams(new Sender(new Output(socket)), options);
+  const fields = pseudoHeaders("/").map(([name, value]) => headerField(name, value));
+  const piece = Buffer.alloc(WINDOW_BYTES);
+  for (const id of streamIds(12_000)) {
+    streams.open(id, fields, endHeaders);
+    streams.takeData(id, piece, 0, piece.length, piece.length, false);
+  }
+  assert.equal(streams.size(), limits.incompleteBytes / WINDOW_BYTES);
+  peer.destroy();
 });
 
 test("data beyond windows, which is not kept, makes no room for more that is", async () => {
@@ -230,7 +250,7 @@ test("data beyond windows, which is not kept, makes no room for more that is", a
     streams.open(id, fields, endHeaders);
     streams.takeData(id, piece, 0, bytes, bytes, false);
   }
-  assert.deepEqual([...gone], [...ids.slice(0, count), ids.at(-1)]);
+  assert.deepEqual([...gone], ids.slice(0, count + 1));
   peer.destroy();
 });
 

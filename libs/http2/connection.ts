@@ -30,6 +30,7 @@ export class Connection {
   readonly #reader: FrameReader;
   readonly #openedAt = performance.now();
   readonly #strays = new RateLimit(limits.strayFrames, limits.strayFrames);
+  readonly #settings = new RateLimit(limits.settings, limits.settingsPerSecond);
   #receiveWindow = limits.connectionWindowBytes;
   #answersUnsent = 0;
   /** What the peer had taken of our bytes at the last sweep, and at which sweep it last had taken any. */
@@ -52,6 +53,10 @@ export class Connection {
     });
     this.#sender.onClosed = (stream, isBrokenOff) => {
       this.#streams.remove(stream, isBrokenOff);
+      this.#closeIfDone();
+    };
+    this.#sender.onOverfull = () => {
+      this.#streams.breakOffUnread();
       this.#closeIfDone();
     };
     this.#greet();
@@ -194,6 +199,7 @@ export class Connection {
       expectLength(to - from, 0);
       return;
     }
+    if (!this.#settings.take()) throw new ConnectionError(errorCodes.enhanceYourCalm, "too many settings");
     if ((to - from) % 6 !== 0) throw new ConnectionError(errorCodes.frameSizeError, "half a setting");
     const { firstStreamWindow } = this.#sender;
     for (let at = from; at < to; at += 6) {
@@ -201,7 +207,6 @@ export class Connection {
     }
     // Once a frame, however often it says so: there may be thousands of streams.
     this.#streams.widen(this.#sender.firstStreamWindow - firstStreamWindow);
-    this.#countAnswer();
     this.#sender.acknowledgeSettings();
   }
 

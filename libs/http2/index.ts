@@ -1,3 +1,4 @@
+export { joinAddress, splitAddress, withoutBrackets } from "./address.ts";
 export {
   ConnectionError,
   errorCodes,

@@ -15,6 +15,11 @@ export const limits = {
   connectionWindowBytes: 16 * 1_048_576,
   /** Kept of requests that are not complete yet, over all streams of a connection. */
   incompleteBytes: 64 * 1_048_576,
+  /**
+   * Kept of answers that their peer has no room for, over all streams of a connection: as much as of
+   * requests. A large answer is some MiB, and a peer that shuts its windows may ask for thousands.
+   */
+  waitingBytes: 64 * 1_048_576,
   /** A peer that has not introduced itself by then never will. */
   prefaceMs: 10_000,
   /**
@@ -25,8 +30,14 @@ export const limits = {
   unsentBytes: 1_048_576,
   /** A peer that takes nothing for so long of what waits for it is gone. */
   unsentMs: 30_000,
-  /** Answers to pings and settings that wait behind what the peer does not read. */
+  /** Answers to pings that wait behind what the peer does not read. */
   unsentAnswers: 1_000,
+  /**
+   * Settings, of which a peer has one to say at its start, and so many more each second: another first window
+   * is brought to all streams.
+   */
+  settings: 100,
+  settingsPerSecond: 10,
   /**
    * Streams that the peer takes back: as many as there may be at once, and so many more each second. Each
    * costs us the beginning of a call (CVE-2023-44487).

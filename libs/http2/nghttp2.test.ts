@@ -9,6 +9,11 @@ import { openNghttp2Peer } from "./testing/nghttp2-peer.ts";
 
 const LIMITS = { tableBytes: 4_096, listBytes: 1 << 20 };
 
+/** A value as a request shows it. */
+function stripped(value: string): string {
+  return value.replaceAll(/^[ \t]+|[ \t]+$/g, "");
+}
+
 function linesOf(fields: readonly HeaderField[] | undefined): string[] | undefined {
   return fields?.map(({ name, value }) => `${name}: ${value}`);
 }
@@ -41,7 +46,7 @@ type AnyHeaders = typeof anyHeaders extends fc.Arbitrary<infer Headers> ? Header
 
 function outgoing({ pseudo, others, isSensitive }: AnyHeaders) {
   const headers: OutgoingHttpHeaders = { ...pseudo, ":path": pseudo[":path"] || "/", ...others };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}`);
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${stripped(String(value))}`);
   const pseudoFirst = lines.toSorted((a, b) => Number(b.startsWith(":")) - Number(a.startsWith(":")));
   const sensitive = isSensitive ? Object.keys(others).slice(0, 2) : [];
   return { headers: { ...headers, [sensitiveHeaders]: sensitive }, lines: pseudoFirst };
@@ -77,14 +82,14 @@ test("what nghttp2 encodes on one connection is decoded, with a table of any siz
   assert.ok(indexed > 20, `${indexed} blocks referred to others`);
 });
 
-test("every octet but NUL comes through nghttp2 as it was, in Huffman code and plain", async () => {
+test("every octet but NUL comes through nghttp2, in Huffman code and plain, spaces inside only", async () => {
   const peer = openNghttp2Peer();
   const decoder = new HeaderDecoder(LIMITS);
   try {
     for (const octet of OCTETS) {
       for (const value of [`${"a".repeat(40)}${octet}${"e".repeat(40)}`, octet.repeat(8)]) {
         const fields = decoder.decode(await peer.encode({ "x-octet": value }));
-        assert.equal(fields?.at(-1)?.value, value, JSON.stringify(octet));
+        assert.equal(fields?.at(-1)?.value, stripped(value), JSON.stringify(octet));
       }
     }
   } finally {

@@ -27,10 +27,16 @@ export class Sender {
   firstStreamWindow = FIRST_WINDOW_BYTES;
   /** Told of a stream whose answer is complete, or which was broken off by us. */
   onClosed: (stream: ServerStream, isBrokenOff: boolean) => void = () => {};
+  /** Told when more waits for the peer than may. */
+  onOverfull: () => void = () => {};
   readonly #output: Output;
   readonly #encoder = new HeaderEncoder();
-  /** Streams with pieces that wait for room, in the order in which they began to. */
+  /**
+   * Streams with pieces that wait for the connection, in the order in which they began to. Those that turn
+   * out to have no room of their own leave, until they have.
+   */
   readonly #waiting = new Set<ServerStream>();
+  #waitingBytes = 0;
   #window = FIRST_WINDOW_BYTES;
 
   constructor(output: Output) {
@@ -69,8 +75,19 @@ export class Sender {
     else this.#window += bytes;
     if ((stream?.sendWindow ?? this.#window) > MAX_31_BITS) return false;
     if (!stream) this.sendWaiting();
-    else if (this.#waiting.has(stream)) this.#goOn(stream);
+    else if (stream.unsent.length > 0) {
+      this.#waiting.add(stream);
+      this.#goOn(stream);
+    }
     return true;
+  }
+
+  /** The peer has room for so many bytes more on a stream than before; false if that is more than can be. */
+  widen(bytes: number, stream: ServerStream): boolean {
+    stream.sendWindow += bytes;
+    // What it is for is sent behind the acknowledgement of the settings that said so.
+    if (stream.unsent.length > 0) this.#waiting.add(stream);
+    return stream.sendWindow <= MAX_31_BITS;
   }
 
   /** Our settings, and the window of the connection, which begins smaller. */
@@ -131,10 +148,12 @@ export class Sender {
 
   /** Sends a piece of a body, or as much as there is room for; false if some of it has to wait. */
   body(stream: ServerStream, piece: Uint8Array): boolean {
-    if (stream.unsent.length > 0) stream.unsent.push(piece);
+    if (stream.unsent.length > 0) this.#keep(stream, piece);
     else if (this.#send(stream, piece) === piece.length) return true;
     this.#waiting.add(stream);
-    return false;
+    if (this.#waitingBytes > limits.waitingBytes) this.onOverfull();
+    // If it was this one that was broken off, its writer has nothing to wait for.
+    return stream.closed;
   }
 
   /** Ends a stream that has no trailers. */
@@ -153,11 +172,14 @@ export class Sender {
   /** Keeps nothing for a stream that is over. */
   forget(stream: ServerStream): void {
     this.#waiting.delete(stream);
+    this.#countNothing(stream);
   }
 
   #goOn(stream: ServerStream): void {
-    // Looked at first: there may be thousands that wait for room of their own.
-    if (stream.sendWindow <= 0) return;
+    if (stream.sendWindow <= 0) {
+      this.#waiting.delete(stream);
+      return;
+    }
     stream.heardAt = performance.now();
     if (!this.#sendUnsent(stream)) return;
     this.#waiting.delete(stream);
@@ -167,13 +189,25 @@ export class Sender {
 
   #sendUnsent(stream: ServerStream): boolean {
     const pieces = stream.unsent.splice(0);
+    this.#countNothing(stream);
     for (const [index, piece] of pieces.entries()) {
       if (this.#send(stream, piece) === piece.length) continue;
       // What was left of this piece stands in `unsent` again.
-      stream.unsent.push(...pieces.slice(index + 1));
+      for (const later of pieces.slice(index + 1)) this.#keep(stream, later);
       return false;
     }
     return true;
+  }
+
+  #keep(stream: ServerStream, piece: Uint8Array): void {
+    stream.unsent.push(piece);
+    stream.unsentBytes += piece.length;
+    this.#waitingBytes += piece.length;
+  }
+
+  #countNothing(stream: ServerStream): void {
+    this.#waitingBytes -= stream.unsentBytes;
+    stream.unsentBytes = 0;
   }
 
   // Sends from the beginning of a piece what there is room for, and keeps the rest.
@@ -183,7 +217,7 @@ export class Sender {
       const room = this.#isFull() ? 0 : Math.min(this.#window, stream.sendWindow, FIRST_MAX_FRAME_BYTES);
       const length = Math.min(room, piece.length - sent);
       if (length <= 0) {
-        stream.unsent.push(sent === 0 ? piece : piece.subarray(sent));
+        this.#keep(stream, sent === 0 ? piece : piece.subarray(sent));
         return sent;
       }
       const at = this.#frame(length, frameTypes.data, 0, stream.id);

@@ -42,8 +42,9 @@ export class ServerStream {
   /** What the peer may still send. */
   receiveWindow: number;
   sendWindow: number;
-  /** Pieces of the answer that the peer has no room for yet. */
+  /** Pieces of the answer that the peer has no room for yet, and their bytes. */
   readonly unsent: Uint8Array[] = [];
+  unsentBytes = 0;
   /** Closes the answer behind the unsent pieces. */
   lastFields: readonly OutgoingField[] | undefined;
   isFinishing = false;
@@ -139,6 +140,11 @@ export class ServerStream {
     if (this.closed) return;
     this.#keptBytes += bytes;
     this.#bodies.keptBytes += bytes;
+  }
+
+  /** Of the body, what is counted as kept. For the connection. */
+  keptBytes(): number {
+    return this.#keptBytes;
   }
 
   /** Counts the body no more: it is complete, or nobody's. For the connection. */

@@ -1,5 +1,5 @@
 import { RenewedMap } from "#libs/renewed";
-import { ConnectionError, type ErrorCode, errorCodes, flags, MAX_31_BITS } from "./frames.ts";
+import { ConnectionError, type ErrorCode, errorCodes, flags } from "./frames.ts";
 import { RepeatedField } from "./header-encoder.ts";
 import type { HeaderField } from "./header-field.ts";
 import { limits } from "./limits.ts";
@@ -103,9 +103,9 @@ export class Streams {
       this.#end(stream, errorCodes.protocolError);
       return true;
     }
-    if (this.#bodies.keptBytes > limits.incompleteBytes) {
-      this.#end(stream, errorCodes.enhanceYourCalm);
-      return true;
+    // A request that is complete with this keeps nothing.
+    if (!isLast && this.#bodies.keptBytes > limits.incompleteBytes) {
+      this.#breakOffLargest((other) => other.keptBytes());
     }
     if (stream.closed) {
       this.#readAway(stream, isLast);
@@ -147,8 +147,7 @@ export class Streams {
   widen(bytes: number): void {
     if (bytes === 0) return;
     for (const stream of this.#open.values()) {
-      stream.sendWindow += bytes;
-      if (stream.sendWindow <= MAX_31_BITS) continue;
+      if (this.#sender.widen(bytes, stream)) continue;
       throw new ConnectionError(errorCodes.flowControlError, "a window has 31 bits");
     }
   }
@@ -183,6 +182,11 @@ export class Streams {
       const isOwed = isAsking || stream.unsent.length > 0;
       if (isOwed && stream.heardAt < since) this.#end(stream, errorCodes.cancel);
     }
+  }
+
+  /** More waits for the peer than may: the answer of which most does is broken off. */
+  breakOffUnread(): void {
+    this.#breakOffLargest(({ unsentBytes }) => unsentBytes);
   }
 
   /** The connection is gone. */
@@ -232,13 +236,28 @@ export class Streams {
     else if (stream.receivedBytes * 2 > this.#options.streamWindowBytes) stream.stopReading();
   }
 
-  // A fault of the peer: the stream ends, and whoever serves it is told as if the peer had gone. To make us
-  // break a request off costs us as much as to take it back (CVE-2025-8671).
+  // The stream that keeps the most, and of several the oldest: behind a proxy those that share a connection
+  // are strangers, and the one that just sends need not be the one that takes the room. One is enough: it
+  // keeps no less than what has made it too much.
+  #breakOffLargest(bytesOf: (stream: ServerStream) => number): void {
+    let largest: ServerStream | undefined;
+    let mostBytes = 0;
+    for (const stream of this.#open.values()) {
+      const bytes = bytesOf(stream);
+      if (bytes <= mostBytes) continue;
+      largest = stream;
+      mostBytes = bytes;
+    }
+    if (largest) this.#end(largest, errorCodes.enhanceYourCalm);
+  }
+
+  // The stream ends, and whoever serves it is told as if the peer had gone. A fault of the peer is counted:
+  // to make us break a request off costs us as much as to take it back (CVE-2025-8671).
   #end(stream: ServerStream, code: ErrorCode): void {
     this.#breakOff(stream.id, code);
     this.#open.delete(stream.id);
     stream.leave();
-    if (code !== errorCodes.cancel) this.#countReset();
+    if (code !== errorCodes.cancel && code !== errorCodes.enhanceYourCalm) this.#countReset();
   }
 
   #countReset(): void {

@@ -11,6 +11,7 @@ import {
   type UnaryResponse,
 } from "@connectrpc/connect";
 import { Http2SessionManager } from "@connectrpc/connect-node";
+import { withoutBrackets } from "#libs/http2";
 import type { RetryBudget } from "./budget.ts";
 import { ConnectionFailure, callUnary, type UnaryReply, webHeaders } from "./grpc-client.ts";
 
@@ -221,9 +222,4 @@ async function addressesOf(url: string): Promise<string[]> {
   if (isIP(withoutBrackets(hostname)) !== 0) return [url];
   const addresses = await lookup(hostname, { all: true, family: 4 });
   return addresses.map(({ address }) => `${protocol}//${address}:${port}`);
-}
-
-// An IPv6 address stands in brackets in a URL.
-function withoutBrackets(hostname: string): string {
-  return hostname.replace(/^\[|\]$/g, "");
 }

@@ -89,7 +89,12 @@ function incomingOf(context: HandlerContext): Incoming {
     header: (name) => context.requestHeader.get(name) ?? undefined,
     timeoutMs: context.timeoutMs(),
     onGone: (listener) => {
-      context.signal.addEventListener("abort", listener, { once: true });
+      const { signal } = context;
+      const tell = (): void => {
+        // Connect-node keeps the deadline too, and may see it pass first: the call tells that itself.
+        if (ConnectError.from(signal.reason).code !== Code.DeadlineExceeded) listener();
+      };
+      signal.addEventListener("abort", tell, { once: true });
     },
   };
 }

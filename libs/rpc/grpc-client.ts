@@ -160,7 +160,8 @@ function collectReply(stream: ClientHttp2Stream, readMaxBytes: number, listeners
     received += piece.length;
     pieces.push(piece);
     if (received <= readMaxBytes + FRAME_HEAD_BYTES) return;
-    onFailure(new ConnectError(`the answer is larger than ${readMaxBytes} bytes`, Code.ResourceExhausted));
+    // Not ResourceExhausted, by which a service says that it has done nothing: this one has done it.
+    onFailure(new ConnectError(`the answer is larger than ${readMaxBytes} bytes`, Code.Internal));
     stream.close(constants.NGHTTP2_CANCEL);
   });
   const tell = (fields: IncomingHttpHeaders) => {

@@ -3,9 +3,10 @@ import { describe, mock, test } from "node:test";
 import { pino } from "pino";
 import { DomainError } from "#libs/reasons";
 import { createRetryBudget } from "./budget.ts";
-import { createGuard, type GuardState } from "./guard.ts";
+import { createGuard, type Guard, type GuardState } from "./guard.ts";
 
 class Outage extends Error {}
+class Impatience extends Error {}
 
 function guarded() {
   const states: GuardState[] = [];
@@ -14,6 +15,7 @@ function guarded() {
     log: pino({ level: "silent" }),
     budget: createRetryBudget(),
     isOutage: (error) => error instanceof Outage,
+    saysNothing: (error) => error instanceof Impatience,
     onState: (state) => states.push(state),
   });
   let calls = 0;
@@ -24,6 +26,15 @@ function guarded() {
     return calls;
   };
   return { guard, states, dependency, call, calls: () => calls };
+}
+
+/** The timers are the test's. */
+async function untilOpen(guard: Guard, call: () => Promise<number>): Promise<void> {
+  while (guard.state() === "closed") {
+    const answer = guard.run(call).catch(() => {});
+    mock.timers.tick(200);
+    await answer;
+  }
 }
 
 describe("a guard", () => {
@@ -66,16 +77,50 @@ describe("a guard", () => {
     assert.ok(made <= wanted * 1.1, `${made} calls were made for ${wanted}`);
   });
 
+  test("stays open after a try that was given up, and counts it for nothing while it is closed", async () => {
+    mock.timers.enable({ apis: ["Date", "setTimeout"] });
+    try {
+      const { guard, states, dependency, call } = guarded();
+      const impatient = () => Promise.reject(new Impatience());
+      for (let time = 0; time < 20; time += 1) await assert.rejects(guard.run(impatient), Impatience);
+      assert.equal(guard.state(), "closed");
+      dependency.away = true;
+      await untilOpen(guard, call);
+      mock.timers.tick(60_000);
+      await assert.rejects(guard.run(impatient), Impatience);
+      assert.equal(guard.state(), "open");
+      assert.deepEqual(states, ["open", "halfOpen", "open"]);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
+  test("does not stay open for longer because a clock was set back", async () => {
+    mock.timers.enable({ apis: ["Date", "setTimeout"], now: 3_600_000 });
+    try {
+      const { guard, states, dependency, call } = guarded();
+      dependency.away = true;
+      await untilOpen(guard, call);
+      dependency.away = false;
+      mock.timers.setTime(0);
+      await assert.rejects(guard.run(call), DomainError);
+      const now = performance.now();
+      const monotonic = mock.method(performance, "now", () => now + 6_000);
+      await guard.run(call);
+      monotonic.mock.restore();
+      assert.equal(guard.state(), "closed");
+      assert.deepEqual(states, ["open", "closed"]);
+    } finally {
+      mock.timers.reset();
+    }
+  });
+
   test("fails at once while nobody is there, and lets calls through once one was answered", async () => {
     mock.timers.enable({ apis: ["Date", "setTimeout"] });
     try {
       const { guard, states, dependency, call, calls } = guarded();
       dependency.away = true;
-      while (guard.state() === "closed") {
-        const answer = guard.run(call).catch(() => {});
-        mock.timers.tick(200);
-        await answer;
-      }
+      await untilOpen(guard, call);
       const made = calls();
       for (let time = 0; time < 100; time += 1) {
         await assert.rejects(

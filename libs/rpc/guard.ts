@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import {
   BrokenCircuitError,
+  type CircuitBreakerPolicy,
   CircuitState,
   ConsecutiveBreaker,
   circuitBreaker,
@@ -19,6 +20,11 @@ export type GuardOptions = {
   readonly budget: RetryBudget;
   /** Whether the error says that the dependency does not answer, rather than what it answered. */
   readonly isOutage: (error: unknown) => boolean;
+  /**
+   * Whether the error says nothing of the dependency, such as the end of its caller's patience. It does not
+   * count, but a call that tries whether the dependency is back has not found that.
+   */
+  readonly saysNothing?: (error: unknown) => boolean;
   /** Told of each change: `closed` (calls go), `open` (calls fail at once), `halfOpen` (one call tries). */
   readonly onState?: (state: GuardState) => void;
 };
@@ -53,15 +59,33 @@ const states: Readonly<Record<CircuitState, GuardState>> = {
  * Makes a guard: a circuit breaker (Nygard, "Release It!", 2007), and second tries within a budget, so that a
  * dependency that comes back is not met by a storm.
  */
-export function createGuard({ dependency, log, budget, isOutage, onState }: GuardOptions): Guard {
-  const breaker = circuitBreaker(handleWhen(isOutage), {
-    breaker: new ConsecutiveBreaker(FAILURES_TO_OPEN),
-    halfOpenAfter: new ExponentialBackoff({ initialDelay: FIRST_OPEN_MS, maxDelay: MAX_OPEN_MS }),
-  });
-  breaker.onStateChange((state) => {
+export function createGuard(options: GuardOptions): Guard {
+  const { dependency, log, budget, isOutage } = options;
+  let breaker = makeBreaker();
+  /** By the monotonic clock. */
+  let openedAt = 0;
+
+  function makeBreaker(): CircuitBreakerPolicy {
+    const made = circuitBreaker(
+      handleWhen((error) => isOutage(error) || (isTrying() && options.saysNothing?.(error) === true)),
+      {
+        breaker: new ConsecutiveBreaker(FAILURES_TO_OPEN),
+        halfOpenAfter: new ExponentialBackoff({ initialDelay: FIRST_OPEN_MS, maxDelay: MAX_OPEN_MS }),
+      },
+    );
+    made.onStateChange(tellState);
+    return made;
+  }
+
+  function isTrying(): boolean {
+    return breaker.state === CircuitState.HalfOpen;
+  }
+
+  function tellState(state: CircuitState): void {
+    if (state === CircuitState.Open) openedAt = performance.now();
     log.warn({ dependency, circuit: states[state] }, "the circuit changed its state");
-    onState?.(states[state]);
-  });
+    options.onState?.(states[state]);
+  }
 
   async function run<Result>(call: () => Promise<Result>): Promise<Result> {
     const startedAt = performance.now();
@@ -80,8 +104,13 @@ export function createGuard({ dependency, log, budget, isOutage, onState }: Guar
     try {
       return await breaker.execute(call);
     } catch (error) {
-      throw error instanceof BrokenCircuitError ? unavailable(error) : error;
+      if (!(error instanceof BrokenCircuitError)) throw error;
+      if (performance.now() - openedAt <= MAX_OPEN_MS) throw unavailable(error);
     }
+    // The library's clock is the one that people set: set back, it would keep the circuit open for as long.
+    breaker = makeBreaker();
+    tellState(breaker.state);
+    return await breaker.execute(call);
   }
 
   function guardedState(): GuardState {

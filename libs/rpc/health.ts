@@ -6,7 +6,12 @@ import {
 } from "#proto/grpc/health/v1/health_pb.ts";
 
 /** Whether this process wants calls, for itself and for each service that it serves. */
-export type HealthState = { readonly serviceNames: readonly string[]; isServing(): boolean };
+export type HealthState = {
+  readonly serviceNames: readonly string[];
+  isServing(): boolean;
+  /** Aborted when it takes no more calls: whoever watches is not waited for. */
+  readonly left: AbortSignal;
+};
 
 /** How often a watched status is looked at. */
 const WATCH_INTERVAL_MS = 500;
@@ -30,10 +35,13 @@ export function addHealth(router: ConnectRouter, state: HealthState): void {
     watch: async function* watch({ service }, context) {
       let told: ServingStatus | undefined;
       while (!context.signal.aborted) {
+        // Asked before the status, so that NOT_SERVING is told in any case.
+        const isLast = state.left.aborted;
         const status = statusOf(state, service) ?? ServingStatus.SERVICE_UNKNOWN;
         if (status !== told) yield { status };
         told = status;
-        await pause(WATCH_INTERVAL_MS, undefined, { ref: false });
+        if (isLast) return;
+        await pause(WATCH_INTERVAL_MS, undefined, { ref: false, signal: state.left }).catch(() => {});
       }
     },
   });

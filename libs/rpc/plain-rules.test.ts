@@ -112,6 +112,21 @@ describe("the plain check of a message", () => {
     assert.ok(plainCheckOf(HealthCheckRequestSchema)(create(HealthCheckRequestSchema)));
   });
 
+  it("passes no duration whose parts do not belong together, wherever they would add up to", () => {
+    const request = (value: { seconds: bigint; nanos: number }) =>
+      create(CreateReservationRequestSchema, {
+        owner: "till-1",
+        lines: [{ sku: "tea", quantity: 1 }],
+        expiry: { case: "ttl", value },
+      });
+    const check = plainCheckOf(CreateReservationRequestSchema);
+    const [seconds, most] = [5n, 999_999_999];
+    assert.ok(check(request({ seconds, nanos: most })));
+    for (const nanos of [-2_147_483_648, -2_000_000_000, -1, most + 1, 2_147_483_647]) {
+      assert.equal(check(request({ seconds, nanos })), false, `${nanos} ns`);
+    }
+  });
+
   it("passes none that breaks a rule, in a oneof and in a list too", () => {
     const check = plainCheckOf(CreateReservationRequestSchema);
     const right = { owner: "till-1", lines: [{ sku: "tea", quantity: 1 }] };

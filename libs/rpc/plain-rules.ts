@@ -147,15 +147,21 @@ function rangeCheck(min: number | bigint | undefined, max: number | bigint | und
 
 type Span = { readonly seconds: bigint; readonly nanos: number };
 
+const MAX_NANOS = 999_999_999;
+
 function durationCheck(min: Span | undefined, max: Span | undefined): Check {
   return (value) =>
-    isSpan(value) &&
+    isDuration(value) &&
     (min === undefined || compareSpans(value, min) >= 0) &&
     (max === undefined || compareSpans(value, max) <= 0);
 }
 
-function isSpan(value: unknown): value is Span {
-  return isRecord(value) && typeof value["seconds"] === "bigint" && typeof value["nanos"] === "number";
+/** Whether the parts of a duration belong together: nanos below a second, of the sign of the seconds. */
+export function isDuration(value: unknown): value is Span {
+  if (!isRecord(value)) return false;
+  const { seconds, nanos } = value;
+  if (typeof seconds !== "bigint" || typeof nanos !== "number" || Math.abs(nanos) > MAX_NANOS) return false;
+  return seconds === 0n || nanos === 0 || seconds > 0n === nanos > 0;
 }
 
 function compareSpans(one: Span, other: Span): number {

@@ -1,9 +1,10 @@
 import { type DescMessage, getOption, hasOption, type Message } from "@bufbuild/protobuf";
 import { pathToString, reflect } from "@bufbuild/protobuf/reflect";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { createValidator } from "@bufbuild/protovalidate";
 import { field as fieldOption } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { DomainError, type FieldViolation } from "#libs/reasons";
-import { plainCheckOf } from "./plain-rules.ts";
+import { isDuration, plainCheckOf } from "./plain-rules.ts";
 
 const validator = createValidator({
   // The patterns of the contract are short and without backtracking traps, so the platform's engine is safe,
@@ -57,8 +58,21 @@ function violationsOf(desc: DescMessage, request: Message): FieldViolation[] {
     }));
   }
   const path = pathOfBadText(request);
-  if (path === undefined) return [];
+  if (path === undefined) return malformedDurations(desc, request);
   return [{ field: path.slice(1), description: "must be text without NUL characters and lone surrogates" }];
+}
+
+/**
+ * The durations of the request whose parts do not belong together, such as 2 s and -2,000,000,000 ns. The
+ * validator compares them part by part, so that they are in a range that their sum is not in.
+ */
+function malformedDurations(desc: DescMessage, request: Message): FieldViolation[] {
+  const fields = reflect(desc, request);
+  return fields.fields.flatMap((field) => {
+    if (field.fieldKind !== "message" || field.message.typeName !== DurationSchema.typeName) return [];
+    if (!fields.isSet(field) || isDuration(fields.get(field).message)) return [];
+    return [{ field: field.name, description: "must have nanos below a second, of the sign of its seconds" }];
+  });
 }
 
 /**

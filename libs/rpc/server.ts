@@ -1,7 +1,14 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
-import { ConnectionError, errorCodes, type ServerStream, startHttp2Server } from "#libs/http2";
+import {
+  ConnectionError,
+  errorCodes,
+  joinAddress,
+  type ServerStream,
+  splitAddress,
+  startHttp2Server,
+} from "#libs/http2";
 import type { Caller, RpcMethod, RpcService } from "./call.ts";
 import { createConnectAdapter } from "./connect-adapter.ts";
 import { isGrpc, serveGrpcUnary } from "./grpc-unary.ts";
@@ -78,7 +85,12 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     callerOf: options.callerOf ?? demoCaller,
     ...(options.observe && { observe: options.observe }),
   });
-  const health = { serviceNames: services.map(({ desc }) => desc.typeName), isServing: () => serving };
+  const left = new AbortController();
+  const health = {
+    serviceNames: services.map(({ desc }) => desc.typeName),
+    isServing: () => serving,
+    left: left.signal,
+  };
   const [host, port] = splitAddress(options.address);
   const server = await startHttp2Server({
     host,
@@ -92,6 +104,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
     serving = false;
     await pause(noticeMs);
     server.leave();
+    left.abort();
     const until = performance.now() + drainTimeoutMs;
     while ((pipeline.underWay() > 0 || server.open() > 0) && performance.now() < until) {
       await pause(DRAIN_POLL_MS);
@@ -102,7 +115,7 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
   }
 
   return {
-    address: `${server.host}:${server.port}`,
+    address: joinAddress(server.host, server.port),
     setServing: (value) => {
       serving = value;
     },
@@ -147,11 +160,4 @@ function logBroken(log: Logger, error: Error): void {
   } else {
     log.debug({ err: error }, "a connection broke");
   }
-}
-
-function splitAddress(address: string): [host: string, port: number] {
-  const at = address.lastIndexOf(":");
-  const port = Number(address.slice(at + 1));
-  if (at < 1 || !Number.isInteger(port)) throw new Error(`${address} is not an address: write host:port`);
-  return [address.slice(0, at), port];
 }

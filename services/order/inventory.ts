@@ -74,6 +74,7 @@ export function connectInventory({ urls, log, metrics }: InventoryParts): Invent
     log,
     budget,
     isOutage,
+    saysNothing: (error) => error instanceof DomainError && error.reason === "DEADLINE_PASSED",
     onState: (state) => metrics.setInventoryCircuit(state),
   });
 
