@@ -5,6 +5,7 @@ import { after, before, test } from "node:test";
 import { SettleOrderRequest_LatePolicy } from "#proto/holdfast/order/v1/order_pb.ts";
 import {
   assertConsistent,
+  countersOf,
   failureOf,
   historyOf,
   placeOrder,
@@ -81,4 +82,22 @@ test("a payment that its caller wants given back takes no stock", async () => {
   const { order } = await system.over["gRPC-Web"].orders.getOrder({ orderId });
   assert.equal(order?.refundRequired, true);
   await untilCounters(system, sku, { onHand: 5, reserved: 0 });
+});
+
+test("an order that is paid late has the last units while its own release can't come", async () => {
+  const sku = await receive(system, 2, "last");
+  // Without the broker OrderExpired does not reach Inventory.
+  await system.stack.halt("rabbitmq");
+  const { orderId } = await placeOrder(system, sku, 2, 1);
+  await until(
+    "the order is past its time",
+    async () => stateOf((await system.orders.getOrder({ orderId })).order),
+    (state) => state === "EXPIRED",
+  );
+  assert.deepEqual(await countersOf(system, sku), { onHand: 2, reserved: 2 });
+  const { order } = await system.over.JSON.orders.settleOrder({ orderId, paymentReference: "card 9" });
+  assert.deepEqual([stateOf(order), order?.late], ["SETTLED", true]);
+  await system.stack.start("rabbitmq");
+  await untilCounters(system, sku, { onHand: 0, reserved: 0 });
+  await assertConsistent(system, [sku]);
 });

@@ -4,15 +4,21 @@
  */
 import type { Logger } from "pino";
 import { isOneCallsFault, type Sql } from "#libs/db";
+import { DomainError } from "#libs/reasons";
 import type { Changes } from "./changes.ts";
 import type { ExpiryTrigger } from "./domain/calls.ts";
 import { type DueReservation, listDue } from "./store/reservations.ts";
 
 export type Expiry = {
-  /** Expires all that is due of a tenant now. */
+  /**
+   * Expires all that is due of a tenant now. Rejects when it is stopped before: the nudge has to come again,
+   * to somebody else.
+   */
   expireDue(tenant: string): Promise<void>;
   /** Expires what is overdue of any tenant, a bounded number; true if there may be more. */
   sweep(): Promise<boolean>;
+  /** Ends what is under way with its round. */
+  stop(): void;
 };
 
 export type ExpiryParts = { readonly sql: Sql; readonly changes: Changes; readonly log: Logger };
@@ -24,6 +30,8 @@ const SWEEP_GRACE_MS = 2_000;
 
 /** Makes the expiry of a process. */
 export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
+  let stopped = false;
+
   // One that can't be expired (somebody's hand was at its rows) does not keep the others from it. If none can
   // be, or the database was away for any of them, whoever asked has to come again.
   async function expireAll(due: readonly DueReservation[], trigger: ExpiryTrigger): Promise<void> {
@@ -50,6 +58,7 @@ export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
         const due = await listDue(sql, { tenant, graceMs: 0, limit: ROUND });
         await expireAll(due, "nudge");
         if (due.length < ROUND) return;
+        if (stopped) throw stoppingError();
       }
     },
     sweep: async () => {
@@ -57,5 +66,12 @@ export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
       await expireAll(due, "sweeper");
       return due.length === ROUND;
     },
+    stop: () => {
+      stopped = true;
+    },
   };
+}
+
+function stoppingError(): DomainError {
+  return new DomainError("DEPENDENCY_UNAVAILABLE", "this instance is stopping: the nudge has to come again");
 }

@@ -104,6 +104,7 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
     stop: async () => {
       ops.setStopping();
       await rpc.stop(STANDARD_STOP);
+      expiry.stop();
       await Promise.all([timers.stop(), orders.stop(), nudges?.stop()]);
       await changes.stop();
       await relay.stop();

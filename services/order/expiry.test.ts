@@ -6,7 +6,7 @@ import type { DomainError } from "#libs/reasons";
 import { testCall } from "#libs/testing";
 import { OrderExpiredSchema } from "#proto/holdfast/order/v1/events_pb.ts";
 import { limits } from "./domain/limits.ts";
-import { eventsIn, eventually, historyOf, letFallDue, settling } from "./testing/facts.ts";
+import { eventsIn, eventually, historyOf, letFallDue, rejectsWith, settling } from "./testing/facts.ts";
 import { createRequest, createScene, type Scene } from "./testing/scene.ts";
 
 let scene: Scene;
@@ -139,6 +139,22 @@ it("settle, cancel and expiry at the same moment have one outcome for each order
   assert.ok(new Set(ended.values()).has("EXPIRED") && new Set(ended.values()).size > 1);
 });
 
+describe("an expiry that is stopped", () => {
+  it("ends with the batch under way, and leaves the nudge to others", async () => {
+    const stopping = scene.another();
+    await layDownPending(limits.expiryBatch * 32);
+    const answering = rejectsWith("DEPENDENCY_UNAVAILABLE", stopping.expiry.expireDue("demo"));
+    await eventually(async () => (await expiredBy("nudge")) > 0, "the nudge's work begins");
+    stopping.expiry.stop();
+    const expired = await expiredBy("nudge");
+    await answering;
+    await rejectsWith("DEPENDENCY_UNAVAILABLE", stopping.expiry.expireDue("demo"));
+    await stopping.expiry.sweep();
+    assert.ok((await expiredBy("nudge")) <= expired + limits.expiryBatch);
+    assert.equal(await expiredBy("sweeper"), 0);
+  });
+});
+
 describe("the sweeper", () => {
   it("leaves what has just fallen due to its nudge", async () => {
     const [orderId = ""] = await placeOrders(1);
@@ -178,6 +194,20 @@ describe("the sweeper", () => {
     assert.equal(await expiredBy("sweeper"), limits.expiryBatch);
     await answering;
     assert.equal(await expiredBy("nudge"), count + 1 - limits.expiryBatch);
+  });
+
+  it("leaves the rest to a nudge that comes while it sweeps", async () => {
+    const count = limits.expiryBatch * 32;
+    await layDownPending(count);
+    await scene.sql`update orders set expire_time = expire_time - interval '3 seconds'`;
+    const sweeping = scene.expiry.sweep();
+    await eventually(async () => (await expiredBy("sweeper")) > 0, "the sweep begins");
+    const answering = scene.expiry.expireDue("demo");
+    const swept = await expiredBy("sweeper");
+    await Promise.all([sweeping, answering]);
+    // And the batch that was under way.
+    assert.ok((await expiredBy("sweeper")) <= swept + limits.expiryBatch);
+    assert.equal((await expiredBy("sweeper")) + (await expiredBy("nudge")), count);
   });
 });
 

@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { inTransaction, type Sql } from "#libs/db";
+import { DomainError } from "#libs/reasons";
 import type { Announcer } from "./announcer.ts";
 import { failAttempt } from "./domain/late.ts";
 import { limits } from "./domain/limits.ts";
@@ -22,7 +23,10 @@ export type ExpiryParts = {
 
 /** What time does to orders. */
 export type Expiry = {
-  /** Expires what is due of a tenant, however much it is. */
+  /**
+   * Expires what is due of a tenant, however much it is. Rejects when it is stopped before: the nudge has to
+   * come again, to somebody else.
+   */
   expireDue(tenant: string): Promise<void>;
   /** Expires what is overdue of every tenant: what the nudges have missed. */
   sweep(): Promise<void>;
@@ -31,6 +35,8 @@ export type Expiry = {
    * orders that are RESERVING, and late payments, which are to be given back.
    */
   recover(ageMs: number): Promise<void>;
+  /** Ends what is under way with its batch, and what comes then before its first. */
+  stop(): void;
 };
 
 /** Makes the expiry of a process. Several of them, of one process or of many, share the work. */
@@ -39,6 +45,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
   let last: Promise<void> = Promise.resolve();
   /** Tenants whose nudge is being answered here. */
   const nudged = new Set<string>();
+  let stopped = false;
 
   async function expireNudged(tenant: string): Promise<void> {
     nudged.add(tenant);
@@ -47,16 +54,16 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
     } finally {
       nudged.delete(tenant);
     }
+    if (stopped) throw stoppingError();
   }
 
   async function expireBatches(
     tenant: string,
     actor: Actor & ExpiryTrigger,
     overdueMs: number,
-    batches = Number.POSITIVE_INFINITY,
   ): Promise<void> {
     let fromTime = 0;
-    for (let batch = 1; ; batch += 1) {
+    while (!stopped) {
       const startedAt = performance.now();
       const window = { fromTime, overdueMs, limit: limits.expiryBatch };
       const { expired, announcement } = await inTransaction(sql, async (tx) => {
@@ -72,7 +79,10 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
         actor,
         expired.map(({ expireTime, endTime }) => endTime - expireTime),
       );
-      if (expired.length < limits.expiryBatch || batch >= batches) return;
+      if (expired.length < limits.expiryBatch) return;
+      // Beside a nudge's work a sweep would double the pace, and callers would wait for longer; but what the
+      // nudge passed over is the oldest, and went with the sweep's first batch.
+      if (actor === "sweeper" && nudged.has(tenant)) return;
       // What lies before is done or locked by others; looking at it again would make a long queue slow.
       fromTime = expired.reduce((latest, { expireTime }) => Math.max(latest, expireTime), fromTime);
       // Most of the time is the callers', here and where the events arrive.
@@ -82,7 +92,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
   }
 
   async function abandonAll(tenant: string, ageMs: number): Promise<void> {
-    for (;;) {
+    while (!stopped) {
       const { abandoned, announcement } = await inTransaction(sql, async (tx) => {
         const rows = await abandonOrders(tx, tenant, ageMs, limits.expiryBatch);
         const news = rows.map(({ orderId, time }) => ({
@@ -97,7 +107,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
   }
 
   async function failOldAttempts(tenant: string, ageMs: number): Promise<void> {
-    for (;;) {
+    while (!stopped) {
       const { failed, announcement } = await inTransaction(sql, async (tx) => {
         const orderIds = await lockOldAttempts(tx, tenant, ageMs, limits.expiryBatch);
         const { now, orders } = await lockOrders(tx, tenant, orderIds);
@@ -133,15 +143,19 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
     },
     sweep: async () => {
       for (const tenant of await tenantsWithOverdueOrders(sql, limits.sweepGraceMs)) {
-        // Beside a nudge's work another would double the pace, and callers would wait for longer; but what
-        // was passed over is the oldest, and comes with one batch.
-        const batches = nudged.has(tenant) ? 1 : undefined;
-        await expireBatches(tenant, "sweeper", limits.sweepGraceMs, batches);
+        await expireBatches(tenant, "sweeper", limits.sweepGraceMs);
       }
     },
     recover: async (ageMs) => {
       for (const tenant of await tenantsWithOldReserving(sql, ageMs)) await abandonAll(tenant, ageMs);
       for (const tenant of await tenantsWithOldAttempts(sql, ageMs)) await failOldAttempts(tenant, ageMs);
     },
+    stop: () => {
+      stopped = true;
+    },
   };
+}
+
+function stoppingError(): DomainError {
+  return new DomainError("DEPENDENCY_UNAVAILABLE", "this instance is stopping: the nudge has to come again");
 }

@@ -92,6 +92,7 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
     stop: async () => {
       ops.setStopping();
       await rpc.stop(STANDARD_STOP);
+      expiry.stop();
       await Promise.all([placement.stop(), settlement.stop(), timers.stop(), nudges?.stop()]);
       await Promise.all([reserving.stop(), changes.stop()]);
       await relay.stop();

@@ -85,12 +85,52 @@ describe("reservations", () => {
     await assertConsistent(scene);
   });
 
+  test("the request_id of an item is refused for a reservation, whose neighbours do not notice", async () => {
+    const requestId = randomUUID();
+    await scene.api.createItem(create(pb.CreateItemRequestSchema, { sku: "named", requestId }), call);
+    await scene.api.adjustStock(adjustRequest("named", 2), call);
+    const lines = [{ sku: "named", quantity: 1 }];
+    const reused = reservationRequest({ lines, requestId });
+    const [refused, made] = await Promise.all([
+      refusal(scene.api.createReservation(reused, call)),
+      scene.api.createReservation(reservationRequest({ lines }), call),
+    ]);
+    assert.equal(refused.reason, "REQUEST_ID_REUSED");
+    assert.equal(made.reservation?.state, ACTIVE);
+    const adjustment = { ...adjustRequest("named", 1), requestId };
+    assert.equal((await refusal(scene.api.adjustStock(adjustment, call))).reason, "REQUEST_ID_REUSED");
+    assert.deepEqual(await countersOf(scene, "named"), [2, 1, 1]);
+  });
+
   test("a request that was refused without effect is judged anew", async () => {
     await stockItem(scene, "anew", 0);
     const request = reservationRequest({ lines: [{ sku: "anew", quantity: 1 }], requestId: randomUUID() });
     assert.equal((await refusal(scene.api.createReservation(request, call))).reason, "INSUFFICIENT_STOCK");
     await scene.api.adjustStock(adjustRequest("anew", 1), call);
     assert.equal((await scene.api.createReservation(request, call)).reservation?.state, ACTIVE);
+  });
+
+  test("an id of tomorrow is refused, one that is an hour ahead is found when it has ended", async () => {
+    await stockItem(scene, "ahead", 5);
+    const idAt = (time: number) => {
+      const hex = time.toString(16).padStart(12, "0");
+      return `${hex.slice(0, 8)}-${hex.slice(8)}-7${randomUUID().slice(15)}`;
+    };
+    const make = (reservationId: string) =>
+      scene.api.createReservation(
+        reservationRequest({ lines: [{ sku: "ahead", quantity: 1 }], reservationId }),
+        call,
+      );
+    const error = await refusal(make(idAt(Date.now() + 25 * 3_600_000)));
+    assert.equal(error.reason, "INVALID_FIELD");
+    assert.deepEqual(
+      error.data.fields?.map(({ field }) => field),
+      ["reservation_id"],
+    );
+    const reservationId = idAt(Date.now() + 3_600_000);
+    await make(reservationId);
+    await scene.api.releaseReservation(create(pb.ReleaseReservationRequestSchema, { reservationId }), call);
+    assert.equal((await refusal(make(reservationId))).reason, "RESERVATION_EXISTS");
   });
 
   test("an id that is taken is refused, live or ended, and a validation only judges", async () => {

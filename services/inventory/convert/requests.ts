@@ -66,18 +66,23 @@ export function reserveCall(request: CreateReservationRequest): ReserveCall {
   };
 }
 
-/** The call of one order of a ReserveOrders. */
+/**
+ * The call of one order of a ReserveOrders. One that names another reservation than its own has expired, and
+ * the event of that, which releases its own, may be still on its way.
+ */
 export function orderCall(order: OrderReservation): ReserveCall {
   const orderId = idOf(order.orderId);
+  const reservationId = order.reservationId === "" ? orderId : idOf(order.reservationId);
   return {
     kind: "reserve",
-    reservationId: order.reservationId === "" ? orderId : idOf(order.reservationId),
+    reservationId,
     minted: false,
     owner: ownerOfOrder(orderId),
     lines: linesOf(order.lines),
     expiry: { kind: "none" },
     idempotentById: true,
     validateOnly: false,
+    ...(reservationId === orderId ? {} : { replaces: orderId }),
   };
 }
 

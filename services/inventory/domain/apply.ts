@@ -9,7 +9,8 @@ import { reserve } from "./reserve.ts";
 
 /**
  * Applies one call: its result, or its refusal, which leaves the book as it was but for what had fallen
- * due. Any other error is thrown: it may have left the book half changed, so the batch must not be saved.
+ * due and what an expired order still had. Any other error is thrown: it may have left the book half
+ * changed, so the batch must not be saved.
  */
 export function applyCall(book: Book, call: StockCall): StockOutcome {
   try {

@@ -8,7 +8,7 @@ import type { ReserveCall, StockCall, StockOutcome } from "./calls.ts";
 import type { Reservation } from "./reservation.ts";
 import { type Absence, type Level, placeKey } from "./stock.ts";
 
-const NOW = 1_000_000;
+const NOW = Date.UTC(2026, 0);
 const idOf = (number: number) => `01890000-0000-7000-8000-${String(number).padStart(12, "0")}`;
 
 function levelOf(sku: string, onHand: number, fields: Partial<Level> = {}): Level {
@@ -54,6 +54,11 @@ function orderCall(number: number, lines: Record<string, number>): ReserveCall {
     expiry: { kind: "none" },
     idempotentById: true,
   });
+}
+
+/** The order of this number has expired and is paid late. */
+function lateCall(number: number, lines: Record<string, number>): ReserveCall {
+  return { ...orderCall(number, lines), reservationId: idOf(number + 8), replaces: idOf(number) };
 }
 
 function adjustCall(sku: string, delta: number, expectedOnHand?: number): StockCall {
@@ -332,6 +337,7 @@ test("any calls keep 0 <= reserved <= on_hand, an unbroken chain, and reserved =
   const call: fc.Arbitrary<StockCall> = fc.oneof(
     fc.tuple(id, lines).map(([number, wanted]) => orderCall(number, wanted)),
     fc.tuple(id, lines).map(([number, wanted]) => reserveCall(number, wanted)),
+    fc.tuple(id, lines).map(([number, wanted]) => lateCall(number, wanted)),
     fc
       .tuple(
         fc.constantFrom("commit" as const, "release" as const),
@@ -350,11 +356,16 @@ test("any calls keep 0 <= reserved <= on_hand, an unbroken chain, and reserved =
       const book = bookOf(skus.map((sku) => levelOf(sku, 10)));
       for (const one of calls) {
         const movedBefore = book.movements.length;
+        const replaced = one.kind === "reserve" ? one.replaces : undefined;
         const outcome = applyCall(book, one);
         if (!outcome.ok) {
           assert.ok(outcome.error instanceof DomainError, String(outcome.error));
-          assert.equal(book.movements.length, movedBefore, "a refusal moved stock");
+          const moved = book.movements.slice(movedBefore);
+          const isKept = moved.every(({ type, cause }) => type === "RELEASE" && cause === replaced);
+          assert.ok(isKept, "a refusal moved stock");
         }
+        const own = replaced === undefined ? undefined : book.reservations.get(replaced)?.after;
+        assert.ok(own?.state !== "ACTIVE" || own.owner === "till-1", "an expired order kept its stock");
       }
       for (const sku of skus) {
         const level = book.levels.get(`${sku}/main`);

@@ -1,7 +1,8 @@
 /**
  * The working set of one batch: the levels and reservations that its calls touch, read while they are
  * locked. Calls are applied to it in the order of their arrival, each decided by what those before it left;
- * a refused one leaves no trace. What differs at the end is what the store writes.
+ * a refused one leaves no trace but the end of what was over anyway. What differs at the end is what the
+ * store writes.
  */
 import type { RequestRecord, StockEvent } from "./calls.ts";
 import type { Reservation } from "./reservation.ts";

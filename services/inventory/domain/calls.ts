@@ -23,6 +23,8 @@ export type ReserveCall = {
   /** Whether a reservation of this id by the same owner is the answer, and not in the way. */
   readonly idempotentById: boolean;
   readonly validateOnly: boolean;
+  /** The owner's reservation that this one comes after: what it still has is released first. */
+  readonly replaces?: string;
   readonly request?: RequestKey;
 };
 

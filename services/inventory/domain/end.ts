@@ -26,6 +26,16 @@ export function end(book: Book, call: EndCall): StockResult {
   return { kind: "reservation", reservation, changed: true };
 }
 
+/**
+ * Releases what an order still has under this id. What has ended, is another's or never was stays as it is:
+ * the event that tells of the order's outcome comes too, and deals with that.
+ */
+export function releaseLive(book: Book, reservationId: string, owner: string): void {
+  const found = book.reservations.get(reservationId)?.after;
+  if (found?.state !== "ACTIVE" || found.owner !== owner) return;
+  finish(book, transit(found, "release", "order", book.now));
+}
+
 /** Expires a reservation whose time has run out; one that has ended or was given more time stays as it is. */
 export function expire(book: Book, call: ExpireCall): StockResult {
   const found = book.reservations.get(call.reservationId)?.after;

@@ -18,6 +18,12 @@ export const MIN_TTL_MS = 1_000;
 /** Longer than this, units should be bought, not promised. */
 export const MAX_TTL_MS = 30 * 86_400_000;
 
+/**
+ * How far the time in an id may lie ahead, and how far a process's clock may be wrong: whoever has a day's
+ * error in it has other troubles.
+ */
+export const CLOCK_SLACK_MS = 86_400_000;
+
 /** Calls of one batch: more do not make a call cheaper, and the locks would be kept for longer. */
 export const MAX_BATCH_CALLS = 256;
 

@@ -45,6 +45,14 @@ export function isOwnedByOrder(reservation: Pick<Reservation, "owner">): boolean
   return reservation.owner.startsWith(ORDER_PREFIX);
 }
 
+const UUID_VERSION_AT = 14;
+
+/** When an id says that it was made, if it is a UUIDv7: its first 48 bits are the milliseconds since 1970. */
+export function madeAt(id: string): number | undefined {
+  if (id[UUID_VERSION_AT] !== "7") return undefined;
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+}
+
 /** Whether its time has run out, swept or not. */
 export function isDue(reservation: Reservation, now: number): boolean {
   return reservation.state === "ACTIVE" && (reservation.expireTime ?? Number.POSITIVE_INFINITY) <= now;

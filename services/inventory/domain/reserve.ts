@@ -2,8 +2,17 @@
 import { DomainError, invalidField, type Shortage } from "#libs/reasons";
 import { type Book, move, put } from "./book.ts";
 import type { Expiry, ReserveCall, StockResult } from "./calls.ts";
-import { MAX_TTL_MS, MIN_TTL_MS } from "./limits.ts";
-import { type Line, type Reservation, readAt, reservationExists, sumLines } from "./reservation.ts";
+import { releaseLive } from "./end.ts";
+import { CLOCK_SLACK_MS, MAX_TTL_MS, MIN_TTL_MS } from "./limits.ts";
+import {
+  type Line,
+  madeAt,
+  ownerOfOrder,
+  type Reservation,
+  readAt,
+  reservationExists,
+  sumLines,
+} from "./reservation.ts";
 import {
   type Absence,
   availableOf,
@@ -17,13 +26,18 @@ import {
 /** What is there of a place: its level, or why it has none. */
 export type Places = ReadonlyMap<string, Level | Absence>;
 
-/** Reserves for one call, or throws why not. A reservation that is there already may be the answer. */
+/**
+ * Reserves for one call, or throws why not. A reservation that is there already may be the answer. What the
+ * new one replaces is released in any case: its order has expired, whatever becomes of this call.
+ */
 export function reserve(book: Book, call: ReserveCall): StockResult {
+  if (call.replaces !== undefined) releaseLive(book, call.replaces, call.owner);
   const existing = book.reservations.get(call.reservationId)?.after;
   if (existing) {
     if (!call.idempotentById || existing.owner !== call.owner) throw reservationExists(call.reservationId);
     return { kind: "reservation", reservation: readAt(existing, book.now), changed: false };
   }
+  refuseFuture(call, book.now);
   const expireTime = expireTimeOf(call.expiry, book.now);
   const lines = sumLines(call.lines);
   refuseUnknown(book.levels, call.lines);
@@ -69,6 +83,13 @@ export function refuseStrangers(places: Places, lines: readonly Line[]): void {
     if (place.absent === "ITEM") throw itemNotFound(sku, `lines[${index}].sku`);
     if (place.absent === "LOCATION") throw locationNotFound(locationId, `lines[${index}].location_id`);
   }
+}
+
+// Where a reservation that has ended is looked for depends on when its id says that it was made.
+function refuseFuture({ reservationId, owner }: ReserveCall, now: number): void {
+  if ((madeAt(reservationId) ?? now) <= now + CLOCK_SLACK_MS) return;
+  const field = owner === ownerOfOrder(reservationId) ? "order_id" : "reservation_id";
+  throw invalidField(field, "says that it was made more than a day from now: its maker's clock is wrong");
 }
 
 function refuseUnknown(places: Places, lines: readonly Line[]): void {

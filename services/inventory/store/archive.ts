@@ -8,7 +8,8 @@ export type Archived = { readonly detached: readonly string[] };
 /**
  * Takes the partitions of months that ended more than `months` ago out of use, oldest first. What the
  * movements of a month came to is kept in `balances` first, so that VerifyStock still holds. The living are
- * not locked. It can be stopped and begun again at any point. Throws if the ledger does not agree, and
+ * not locked; it waits for those who read such a month, for as long as any statement waits for a lock. It can
+ * be stopped and begun again at any point. Throws if the ledger does not agree, and
  * takes nothing out then.
  */
 export async function archive(sql: Sql, months: number): Promise<Archived> {
@@ -17,7 +18,8 @@ export async function archive(sql: Sql, months: number): Promise<Archived> {
   const detached: string[] = [];
   for (const partition of old) {
     if (partition.table === "movements") await keepBalances(sql, partition);
-    await sql.unsafe(`alter table ${partition.table} detach partition ${partition.name} concurrently`);
+    const way = partition.isHalfDetached ? "finalize" : "concurrently";
+    await sql.unsafe(`alter table ${partition.table} detach partition ${partition.name} ${way}`);
     detached.push(partition.name);
   }
   return { detached };

@@ -34,6 +34,10 @@ export async function loadBook(tx: Tx, tenant: string, calls: readonly StockCall
       call.changes.forEach(wanted);
     } else if (call.kind === "reserve") {
       if (!call.minted) ids.add(call.reservationId);
+      if (call.replaces !== undefined) {
+        ids.add(call.replaces);
+        touched.add(call.replaces);
+      }
       call.lines.forEach(wanted);
     } else {
       ids.add(call.reservationId);
@@ -51,7 +55,7 @@ export async function loadBook(tx: Tx, tenant: string, calls: readonly StockCall
   ]);
   const levels = await withAbsences(tx, tenant, places, levelRows);
   refuseStale(calls, found, touched, levels);
-  const reservations = [...found, ...(await readResources(tx, tenant, ids, requests))];
+  const reservations = [...found, ...(await readResources(tx, tenant, ids, repeatedOf(calls, requests)))];
   return openBook({
     now: (levelRows.at(-1)?.now ?? (await databaseNow(tx))).getTime(),
     levels,
@@ -154,6 +158,12 @@ async function readRequests(tx: Tx, tenant: string, ids: readonly string[]): Pro
     where tenant_id = ${tenant}
       and request_id = any(${names(ids)}::uuid[])`;
   return rows.map(requestFrom);
+}
+
+// An id that was used for something else is refused, and what that made need not be a reservation.
+function repeatedOf(calls: readonly StockCall[], requests: readonly RequestRecord[]): RequestRecord[] {
+  const asked = new Set(calls.map(({ request }) => request && `${request.requestId} ${request.hash}`));
+  return requests.filter(({ requestId, hash }) => asked.has(`${requestId} ${hash}`));
 }
 
 // What a request made before is answered as it is now, under whatever id.

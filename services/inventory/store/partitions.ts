@@ -11,6 +11,8 @@ export type Partition = {
   readonly from: Date;
   /** Rows to here, exclusive. */
   readonly to: Date;
+  /** Whether somebody began to detach it and was stopped: its rows are not read any more. */
+  readonly isHalfDetached: boolean;
 };
 
 /** This month, and as many more: time enough to notice that none are made any more. */
@@ -40,26 +42,27 @@ export async function ensurePartitions(sql: Sql): Promise<string[]> {
 
 /** The partitions that are attached, oldest first. */
 export async function listPartitions(sql: Sql): Promise<Partition[]> {
-  const rows = await sql<{ table: Partition["table"]; name: string }[]>`
-    select parent.relname as table, child.relname as name
+  const rows = await sql<{ table: Partition["table"]; name: string; is_half_detached: boolean }[]>`
+    select parent.relname as table, child.relname as name, inhdetachpending as is_half_detached
     from pg_inherits
     join pg_class as parent on parent.oid = pg_inherits.inhparent
     join pg_class as child on child.oid = pg_inherits.inhrelid
     where parent.oid in ('movements'::regclass, 'ended_reservations'::regclass)
     order by child.relname`;
-  return rows.map(({ table, name }) => {
+  return rows.map(({ table, name, is_half_detached: isHalfDetached }) => {
     const [year = 0, month = 0] = name
       .slice(table.length + 1)
       .split("_")
       .map(Number);
-    return { table, name, from: monthAt(year, month - 1), to: monthAt(year, month) };
+    return { table, name, from: monthAt(year, month - 1), to: monthAt(year, month), isHalfDetached };
   });
 }
 
 function partitionOf(table: Partition["table"], now: Date, offset: number): Partition {
   const from = monthAt(now.getUTCFullYear(), now.getUTCMonth() + offset);
   const to = monthAt(from.getUTCFullYear(), from.getUTCMonth() + 1);
-  return { table, name: `${table}_${from.toISOString().slice(0, 7).replace("-", "_")}`, from, to };
+  const name = `${table}_${from.toISOString().slice(0, 7).replace("-", "_")}`;
+  return { table, name, from, to, isHalfDetached: false };
 }
 
 function monthAt(year: number, month: number): Date {

@@ -5,6 +5,7 @@ import { testCall } from "#libs/testing";
 import * as pb from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { adjustRequest, assertConsistent } from "../testing/answers.ts";
 import { createScene, reservationRequest, type Scene, stockItem } from "../testing/scene.ts";
+import { until } from "../testing/until.ts";
 import { archive } from "./archive.ts";
 import { ensurePartitions, listPartitions } from "./partitions.ts";
 import { verifyStock } from "./verify.ts";
@@ -107,6 +108,31 @@ describe("old months", () => {
     );
     assert.equal(new Set(made.flat()).size, 1);
     assert.deepEqual(await ensurePartitions(old.sql), []);
+  });
+
+  test("a month whose taking out was broken off is finished by the next run", async () => {
+    await old.sql.begin(async (reader) => {
+      await reader`select from movements`;
+      const archiving = assert.rejects(archive(old.sql, 0), /canceling statement/);
+      await until(async () => {
+        const cancelled = await old.another().sql`
+          select pg_cancel_backend(pid)
+          from pg_stat_activity
+          where datname = current_database()
+            and query like 'alter table movements detach%'
+            and wait_event_type = 'Lock'`;
+        return cancelled.count === 1;
+      });
+      await archiving;
+    });
+    const halfDetached = (await listPartitions(old.sql)).filter(({ isHalfDetached }) => isHalfDetached);
+    assert.equal(halfDetached.length, 1);
+    const { detached } = await archive(old.sql, 0);
+    assert.deepEqual(
+      detached,
+      halfDetached.map(({ name }) => name),
+    );
+    await ensurePartitions(old.sql);
   });
 
   test("they are taken out of use, and the ledger still agrees from what they came to", async () => {

@@ -82,13 +82,18 @@ async function judgeOthers(
   const requestIds = openings.flatMap(({ request }) => (request ? [request.requestId] : []));
   return await inTransaction(sql, async (tx) => {
     const used = await findRequests(tx, tenant, requestIds);
-    const repeated = [...new Set([...used.values()].map(({ orderId }) => orderId))];
-    await countAttempt(tx, tenant, repeated);
+    const repeated = new Set(openings.flatMap((opening) => orderOfRepeated(opening, used)));
+    await countAttempt(tx, tenant, [...repeated]);
     const wanted = new Set([...repeated, ...openings.map(({ draft }) => draft.orderId)]);
     const snapshot = await readOrders(tx, tenant, [...wanted]);
     const clock = readClock(snapshot.now);
     return new Map(openings.map((opening) => [opening, judge(opening, used, snapshot, clock)]));
   });
+}
+
+function orderOfRepeated({ request }: Opening, usedRequests: ReadonlyMap<string, RequestKey>): string[] {
+  const used = usedRequests.get(request?.requestId ?? "");
+  return used && isSameRequest(used, request) ? [used.orderId] : [];
 }
 
 function judge(

@@ -128,6 +128,27 @@ describe("an order whose reservation nobody answered", () => {
     assert.deepEqual(await historyOf(scene.sql, orderId), ["1 RESERVING api", "2 PENDING api"]);
   });
 
+  it("stays RESERVING when Inventory has too much to do at the next try", async () => {
+    scene.inventory.answer = () => Promise.reject(unavailable());
+    const [requestId, orderId] = [randomUUID(), randomUUID()];
+    await rejectsWith("DEPENDENCY_UNAVAILABLE", placeAt(scene, requestId, orderId));
+    scene.inventory.answer = () => Promise.reject(new DomainError("OVERLOADED", "too much"));
+    await rejectsWith("OVERLOADED", placeAt(scene.another(), requestId, orderId));
+    assert.equal(await stateOf(orderId), Order_State.RESERVING);
+    scene.inventory.answer = () => ({ state: "RESERVED" });
+    const { order } = await placeAt(scene, requestId, orderId);
+    assert.deepEqual([order?.orderId, order?.state], [orderId, Order_State.PENDING]);
+  });
+
+  it("is not counted as tried again by a call that uses its request_id for something else", async () => {
+    scene.inventory.answer = () => Promise.reject(unavailable());
+    const requestId = randomUUID();
+    await rejectsWith("DEPENDENCY_UNAVAILABLE", placeAt(scene, requestId, randomUUID()));
+    await rejectsWith("REQUEST_ID_REUSED", placeAt(scene, requestId, randomUUID()));
+    const [row] = await scene.sql`select attempts from orders`;
+    assert.deepEqual(row, { attempts: 1 });
+  });
+
   it("can't be settled yet, and says so", async () => {
     scene.inventory.answer = () => Promise.reject(unavailable());
     const orderId = randomUUID();

@@ -26,21 +26,16 @@ export function createReads(sql: Sql): Reads {
       if (refundRequired !== undefined) filter.push(String(refundRequired));
       const [createTime = "", orderId = ""] =
         decodePageToken(request.pageToken, filter, ["time", "uuid"]) ?? [];
-      const limit = pageSizeOf(request.pageSize);
-      const { now, orders } = await listOrders(sql, call.caller.tenant, {
+      const { now, orders, next } = await listOrders(sql, call.caller.tenant, {
         state: fromProtoState(state),
         customerId,
         refundRequired,
         after: orderId === "" ? undefined : { createTime: Number(createTime), orderId },
-        // One more than asked for tells whether there is another page.
-        limit: limit + 1,
+        limit: pageSizeOf(request.pageSize),
       });
-      const found = [...orders.values()];
-      const page = found.slice(0, limit);
-      const last = found.length > limit ? page.at(-1) : undefined;
       return {
-        orders: page.map((order) => toProtoOrder(order, now)),
-        nextPageToken: last ? encodePageToken(filter, [String(last.createTime), last.orderId]) : "",
+        orders: [...orders.values()].map((order) => toProtoOrder(order, now)),
+        nextPageToken: next ? encodePageToken(filter, [String(next.createTime), next.orderId]) : "",
       };
     },
 

@@ -3,7 +3,7 @@ import type { Outcome } from "#libs/batch";
 import type { Tx } from "#libs/db";
 import type { Announcer } from "../announcer.ts";
 import { abandon, abandonment, type Change, type Order, reject } from "../domain/order.ts";
-import type { Verdict } from "../domain/reservation.ts";
+import { isOfTheMoment, type Verdict } from "../domain/reservation.ts";
 import { type Left, rejectOrders, takeBack } from "../store/placement.ts";
 import { deleteRequests } from "../store/requests.ts";
 import { answerOf, answerOfOther, type Finished, type FinishedBatch, readOthers } from "./finished.ts";
@@ -47,9 +47,13 @@ export async function refusePlacements(
     ),
   ]);
   const outcomes = calls.map((call): Outcome<Finished> => {
-    if (call.verdict.kind === "takeBack" && left.has(call)) return { ok: false, error: call.verdict.error };
+    const { orderId } = call.order;
+    const stays = others.orders.get(orderId)?.state === "RESERVING";
+    if (call.verdict.kind === "takeBack" && (left.has(call) || stays)) {
+      return { ok: false, error: call.verdict.error };
+    }
     const order = changes.get(call)?.order;
-    return order ? answerOf(order, order.updateTime) : answerOfOther(others, call.order.orderId);
+    return order ? answerOf(order, order.updateTime) : answerOfOther(others, orderId);
   });
   return { outcomes, changes: [...changes.values()], announcement };
 }
@@ -62,7 +66,9 @@ async function writeVerdicts(
   tenant: string,
   calls: readonly RefusingCall[],
 ): Promise<Map<RefusingCall, Left | Gone>> {
-  const wrong = calls.filter(({ verdict }) => verdict.kind === "takeBack");
+  const wrong = calls.flatMap(({ verdict, ...call }) =>
+    verdict.kind === "takeBack" ? [{ ...call, error: verdict.error }] : [],
+  );
   const [rejected, gone] = await Promise.all([
     rejectOrders(tx, tenant, calls.flatMap(refusalOf)),
     takeBack(
@@ -72,7 +78,8 @@ async function writeVerdicts(
     ),
   ]);
   // Another call works at the order too and may have its stock: it is given up, which gives any stock back.
-  const contested = wrong.filter(({ order }) => !gone.has(order.orderId));
+  // But where this call may succeed in a moment, it stays RESERVING until then.
+  const contested = wrong.filter(({ order, error }) => !gone.has(order.orderId) && !isOfTheMoment(error));
   const [givenUp] = await Promise.all([
     rejectOrders(
       tx,

@@ -201,6 +201,25 @@ describe("two payments for one expired order", () => {
     assert.equal(order.refundResolveTime, undefined);
     assert.equal(scene.inventory.calls.length, 0);
   });
+
+  it("are each told once, however late they are repeated and whatever their references are", async () => {
+    const [orderId, strange] = [await expired(), '{"pay", \\2}, NULL'];
+    await refused(orderId, { latePolicy: REFUSE });
+    await refused(orderId, { paymentReference: strange });
+    await refused(orderId, { paymentReference: "" });
+    await resolve(orderId, "sent back");
+    await refused(orderId, { paymentReference: "pay-3" });
+    await resolve(orderId, "sent back too");
+    const told = [await eventsIn(scene.sql), await historyOf(scene.sql, orderId)];
+    const other = scene.another();
+    for (const paymentReference of ["pay-1", strange, "pay-3"]) {
+      await refused(orderId, { paymentReference, requestId: randomUUID() }, other);
+      await refused(orderId, { paymentReference, latePolicy: REFUSE });
+    }
+    assert.equal((await get(orderId)).refundRequired, false);
+    assert.deepEqual([await eventsIn(scene.sql), await historyOf(scene.sql, orderId)], told);
+    assert.deepEqual(told[0], ["OrderRefundRequired", "OrderRefundRequired"]);
+  });
 });
 
 describe("a late payment that Inventory does not answer", () => {

@@ -149,12 +149,57 @@ describe("an order that has expired", () => {
     assert.ok(!isResolvedSo(refundable, ""));
   });
 
+  it("knows each payment that came too late, also once the refund is resolved and others followed", () => {
+    const noted = orderAfter(pay(refundable, "two"));
+    const again = resolveRefund(noted, NOW, "sent back").order;
+    for (const reference of ["one", "two"]) {
+      assert.deepEqual(pay(noted, reference), { kind: "refund", change: undefined });
+      assert.deepEqual(pay(again, reference), { kind: "refund", change: undefined });
+    }
+    const third = orderAfter(pay(again, "three"));
+    assert.equal(third.paymentReference, "three");
+    const last = resolveRefund(third, NOW, "sent back").order;
+    for (const reference of ["one", "two", "three"]) {
+      assert.deepEqual(pay(last, reference), { kind: "refund", change: undefined });
+    }
+  });
+
+  it("knows the one payment that a release before wrote, and keeps it when others follow", () => {
+    const old = { ...resolved, latePaymentReferences: [] };
+    assert.equal(pay(old, "one").change, undefined);
+    const followed = resolveRefund(orderAfter(pay(old, "two")), NOW, "sent back").order;
+    assert.equal(pay(followed, "one").change, undefined);
+    assert.ok(pay(followed, "three").change);
+  });
+
+  it("knows no payment without a reference but the one whose refund came last", () => {
+    const noted = orderAfter(pay(refundable, ""));
+    assert.ok(pay(noted, "").change);
+    assert.deepEqual(noted.latePaymentReferences, ["one"]);
+    const nameless = orderAfter(pay(resolved, ""));
+    assert.equal(pay(nameless, "").change, undefined);
+    assert.equal(pay(nameless, "one").change, undefined);
+  });
+
+  it("keeps the newest hundred references, and that of the refund", () => {
+    let order = refundable;
+    for (let number = 1; number <= 150; number += 1) order = orderAfter(pay(order, `more ${number}`));
+    assert.equal(order.latePaymentReferences.length, 100);
+    assert.deepEqual(
+      ["one", "more 150", "more 51", "more 50"].map(
+        (reference) => pay(order, reference).change === undefined,
+      ),
+      [true, true, true, false],
+    );
+  });
+
   it("is settled or refunded once for each payment, whatever comes in whatever order", () => {
     const names = fc.array(fc.constantFrom(...Object.keys(acts)), { maxLength: 30 });
     fc.assert(
       fc.property(names, (steps) => {
         let order = expired;
         let open = 0;
+        const told: string[] = [];
         for (const name of steps) {
           if (order.state === "SETTLED") break;
           try {
@@ -163,6 +208,9 @@ describe("an order that has expired", () => {
             const required = change.events.filter(({ type }) => type === "OrderRefundRequired").length;
             open += required - (name === "a refund" ? 1 : 0);
             assert.equal(open, change.order.refundRequired ? 1 : 0);
+            const [, payment] = /(?:required|give it back too).*: (.*)$/.exec(change.transition.reason) ?? [];
+            if (payment !== undefined) told.push(payment);
+            assert.equal(new Set(told).size, told.length, `told twice: ${told.join()}`);
             order = change.order;
           } catch (error) {
             if (error instanceof assert.AssertionError) throw error;

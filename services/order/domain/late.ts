@@ -5,6 +5,12 @@
 import { DomainError } from "#libs/reasons";
 import { type Actor, type Change, changed, type Order, type OrderEvent } from "./order.ts";
 
+/**
+ * The most references that an order keeps of payments that came too late. A customer pays twice by mistake;
+ * a hundred are a machine that runs wild, and at 1,000 characters each they make a row of some 100 kB.
+ */
+const LATE_PAYMENTS_KEPT = 100;
+
 /** What a caller wants done with a payment that comes too late. */
 export type LatePolicy = "REACQUIRE" | "REFUSE";
 
@@ -23,8 +29,8 @@ export type LateStep =
 
 /**
  * Decides about a payment for an EXPIRED order. A payment is known by its reference: the same one again
- * changes nothing and goes the way of the first. While one is being dealt with another must wait; once one
- * is, or was, to be given back, every other is too.
+ * changes nothing and goes the way of the first, whatever came in between. While one is being dealt with
+ * another must wait; once one is, or was, to be given back, every other is too.
  */
 export function payLate(
   order: Order,
@@ -32,7 +38,7 @@ export function payLate(
   payment: { readonly reference: string; readonly policy: LatePolicy; readonly reservationId: string },
 ): LateStep {
   const { reference, policy, reservationId } = payment;
-  const isKnown = reference === order.paymentReference;
+  const isKnown = reference === order.paymentReference || order.latePaymentReferences.includes(reference);
   if (order.lateAttempt) {
     if (!isKnown || policy === "REFUSE") throw anotherPayment(order);
     return { kind: "attempt", change: undefined };
@@ -124,6 +130,7 @@ function beginAttempt(order: Order, now: number, paymentReference: string, reser
   const lateAttempt = { reservationId, startTime: now };
   const change = changed(order, "EXPIRED", now, "api", reason, {
     paymentReference,
+    latePaymentReferences: referencesWith(order, paymentReference),
     lateAttempt,
     lateReservationId: reservationId,
   });
@@ -140,6 +147,7 @@ function requireRefund(
   const reason = named(`refund required, ${cause}`, paymentReference);
   const change = changed(order, "EXPIRED", now, actor, reason, {
     paymentReference,
+    latePaymentReferences: referencesWith(order, paymentReference),
     lateAttempt: undefined,
     refundRequired: true,
     refundResolution: "",
@@ -152,7 +160,16 @@ function requireRefund(
 
 function noteFurtherPayment(order: Order, now: number, reference: string): Change {
   const reason = named("another payment came too late, give it back too", reference);
-  return { ...changed(order, "EXPIRED", now, "api", reason, {}), events: [] };
+  const latePaymentReferences = referencesWith(order, reference);
+  return { ...changed(order, "EXPIRED", now, "api", reason, { latePaymentReferences }), events: [] };
+}
+
+// The order's own is among them, because a release before has written it nowhere else. The newest are kept:
+// who repeats a payment does so soon. One without a reference can't be told from another such.
+function referencesWith(order: Order, reference: string): readonly string[] {
+  const references = new Set([order.paymentReference, ...order.latePaymentReferences, reference]);
+  references.delete("");
+  return [...references].slice(-LATE_PAYMENTS_KEPT);
 }
 
 function named(what: string, paymentReference: string): string {

@@ -12,6 +12,11 @@ export const limits = {
    * milliseconds.
    */
   batchCalls: 256,
+  /**
+   * Lines of orders that go to Inventory in one call: with the longest names 140 bytes each, so that with 256
+   * orders around them they stay under the 1 MiB of a message.
+   */
+  linesACall: 6_000,
   /** Calls answered in one turn of the event loop: some 2 ms of work. */
   answersATurn: 32,
   /**

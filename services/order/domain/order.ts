@@ -52,6 +52,8 @@ export type Order = Draft & {
   readonly lateReservationId: string | undefined;
   /** Absent when no late payment is being dealt with. */
   readonly lateAttempt: LateAttempt | undefined;
+  /** Of all payments that came too late, oldest first; known of an order that is locked to be judged. */
+  readonly latePaymentReferences: readonly string[];
   /** Whether a payment came too late and is to be given back. */
   readonly refundRequired: boolean;
   readonly refundResolution: string;
@@ -159,6 +161,7 @@ export function place(draft: Draft, now: number): Order {
     late: false,
     lateReservationId: undefined,
     lateAttempt: undefined,
+    latePaymentReferences: [],
     refundRequired: false,
     refundResolution: "",
     refundResolveTime: undefined,

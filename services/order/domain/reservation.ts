@@ -139,8 +139,8 @@ function isUndecided(error: DomainError): boolean {
   );
 }
 
-// Nothing was reserved, and the same call may succeed in a moment.
-function isOfTheMoment(error: DomainError): boolean {
+/** Whether the error says that nothing was reserved and the same call may succeed in a moment. */
+export function isOfTheMoment(error: DomainError): boolean {
   const code = codeOfReason[error.reason];
   return code === "ABORTED" || code === "RESOURCE_EXHAUSTED";
 }

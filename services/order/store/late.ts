@@ -5,7 +5,7 @@ import type { Saved } from "./orders.ts";
 /**
  * Writes what late payments made of orders. The row has the last word and is the fence between payments: it
  * must still be of the version that was judged, and EXPIRED, or PENDING and due; anything else is a defect
- * and undoes the transaction.
+ * and undoes the transaction. References go as text, because an array of arrays is unnested to the last one.
  */
 export async function saveLateOrders(tx: Tx, tenant: string, saved: readonly Saved[]): Promise<void> {
   if (saved.length === 0) return;
@@ -21,6 +21,7 @@ export async function saveLateOrders(tx: Tx, tenant: string, saved: readonly Sav
       late = saved.late,
       late_reservation_id = saved.late_reservation_id,
       late_attempt_time = saved.late_attempt_time,
+      late_payment_references = saved.late_payment_references::text[],
       refund_required = saved.refund_required,
       refund_resolution = saved.refund_resolution,
       refund_resolve_time = saved.refund_resolve_time
@@ -35,12 +36,14 @@ export async function saveLateOrders(tx: Tx, tenant: string, saved: readonly Sav
       ${texts(orders.map((order) => String(order.late)))}::boolean[],
       ${texts(orders.map((order) => order.lateReservationId))}::uuid[],
       ${times(orders.map((order) => order.lateAttempt?.startTime))}::timestamptz[],
+      ${texts(orders.map((order) => texts(order.latePaymentReferences)))}::text[],
       ${texts(orders.map((order) => String(order.refundRequired)))}::boolean[],
       ${texts(orders.map((order) => order.refundResolution))}::text[],
       ${times(orders.map((order) => order.refundResolveTime))}::timestamptz[]
     ) as saved (
       order_id, judged_version, state, version, update_time, end_time, payment_reference, late,
-      late_reservation_id, late_attempt_time, refund_required, refund_resolution, refund_resolve_time
+      late_reservation_id, late_attempt_time, late_payment_references, refund_required, refund_resolution,
+      refund_resolve_time
     )
     where orders.tenant_id = ${tenant}
       and orders.order_id = saved.order_id

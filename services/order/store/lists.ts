@@ -16,6 +16,9 @@ export type OrderPage = {
   readonly limit: number;
 };
 
+/** The orders of a page, and where the next one begins if there is any. */
+export type OrderListing = Snapshot & { readonly next: OrderPosition | undefined };
+
 /** Before every order, so that a first page begins here. */
 const beginning: OrderPosition = {
   createTime: Date.UTC(9999, 0),
@@ -29,9 +32,12 @@ type PageRow = OrderRow & { now: Date };
 /**
  * A page of orders, newest first, by (create_time, order_id), which never change: stable while others write.
  */
-export async function listOrders(sql: Sql, tenant: string, page: OrderPage): Promise<Snapshot> {
+export async function listOrders(sql: Sql, tenant: string, page: OrderPage): Promise<OrderListing> {
   const list = page.refundRequired ? listByRefund : page.customerId === "" ? listByState : listByCustomer;
-  const rows = await list(sql, tenant, page);
+  // One more than asked for tells whether there is another page.
+  const found = await list(sql, tenant, { ...page, limit: page.limit + 1 });
+  const rows = found.slice(0, page.limit);
+  const last = found.length > page.limit ? rows.at(-1) : undefined;
   const lines = linesByOrder(
     await readLines(
       sql,
@@ -42,9 +48,14 @@ export async function listOrders(sql: Sql, tenant: string, page: OrderPage): Pro
   const orders = new Map<string, Order>();
   for (const row of rows) {
     const ofOrder = lines.get(row.order_id);
+    // Every order has lines: one without was taken back between the two reads.
     if (ofOrder) orders.set(row.order_id, orderOf(row, ofOrder));
   }
-  return { now: rows[0]?.now.getTime() ?? 0, orders };
+  return {
+    now: rows[0]?.now.getTime() ?? 0,
+    orders,
+    next: last && { createTime: last.create_time.getTime(), orderId: last.order_id },
+  };
 }
 
 /**

@@ -37,7 +37,8 @@ export async function lockOrders(tx: Tx, tenant: string, orderIds: readonly stri
       select
         order_id, state, version, customer_id, currency, note, create_time, update_time, expire_time,
         end_time, payment_reference, cancel_reason, rejection, late, late_reservation_id, late_attempt_time,
-        refund_required, refund_resolution, refund_resolve_time, date_trunc('milliseconds', now()) as now
+        late_payment_references, refund_required, refund_resolution, refund_resolve_time,
+        date_trunc('milliseconds', now()) as now
       from orders
       where tenant_id = ${tenant}
         and order_id = any(${uuids(orderIds)}::uuid[])

@@ -19,6 +19,8 @@ export type OrderRow = {
   late: boolean;
   late_reservation_id: string | null;
   late_attempt_time: Date | null;
+  /** Read of locked rows only: who does not judge has no use for it. */
+  late_payment_references?: string[];
   refund_required: boolean;
   refund_resolution: string;
   refund_resolve_time: Date | null;
@@ -74,6 +76,7 @@ export function orderOf(row: OrderRow, lines: readonly OrderLine[]): Order {
       row.late_attempt_time && row.late_reservation_id !== null
         ? { reservationId: row.late_reservation_id, startTime: row.late_attempt_time.getTime() }
         : undefined,
+    latePaymentReferences: row.late_payment_references ?? [],
     refundRequired: row.refund_required,
     refundResolution: row.refund_resolution,
     refundResolveTime: row.refund_resolve_time?.getTime(),

@@ -1998,7 +1998,7 @@ export const ExtendReservationResponseSchema: GenMessage<ExtendReservationRespon
  * under the same id takes effect once and is answered again for 7 days: a reservation as it is now, an
  * adjustment as it was. Another request under a used id is refused (REQUEST_ID_REUSED). A request refused
  * without effect is judged anew. Errors of every call beside those named: INVALID_FIELD, CONFLICT,
- * OVERLOADED, DEPENDENCY_UNAVAILABLE.
+ * OVERLOADED, DEPENDENCY_UNAVAILABLE, DEADLINE_PASSED, CALL_CANCELLED, INTERNAL_ERROR.
  *
  * @generated from service holdfast.inventory.v1.InventoryService
  */

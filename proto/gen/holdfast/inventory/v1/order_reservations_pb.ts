@@ -64,7 +64,8 @@ export type OrderReservation = Message<"holdfast.inventory.v1.OrderReservation">
   lines: ReservationLine[];
 
   /**
-   * The reservation's id, a UUID; the order's if empty.
+   * The reservation's id, a UUID; the order's if empty. Another than the order's says that the order has
+   * expired: what it still has under its own id is released first, and stays so if this is refused.
    *
    * @generated from field: string reservation_id = 4;
    */
@@ -107,7 +108,7 @@ export const ReserveOrdersResponseSchema: GenMessage<ReserveOrdersResponse> = /*
 export type ReserveOrderResult = Message<"holdfast.inventory.v1.ReserveOrderResult"> & {
   /**
    * The state of the reservation: ACTIVE when it was made or is still live, RELEASED when a release came
-   * first. Unspecified if it was refused.
+   * first, COMMITTED when its order was settled. Unspecified if it was refused.
    *
    * @generated from field: holdfast.inventory.v1.Reservation.State state = 1;
    */

@@ -941,7 +941,8 @@ export const ListOrderHistoryResponseSchema: GenMessage<ListOrderHistoryResponse
  * an order that was rejected, with the same error). Another request under a used id is refused
  * (REQUEST_ID_REUSED); a field that is left out and its default written out make two requests. A request
  * refused without effect is judged anew.
- * Errors of every call beside those named: INVALID_FIELD, CONFLICT, OVERLOADED, DEPENDENCY_UNAVAILABLE.
+ * Errors of every call beside those named: INVALID_FIELD, CONFLICT, OVERLOADED, DEPENDENCY_UNAVAILABLE,
+ * DEADLINE_PASSED, CALL_CANCELLED, INTERNAL_ERROR.
  *
  * @generated from service holdfast.order.v1.OrderService
  */
