@@ -7,6 +7,10 @@ import { findFreePorts } from "../stack/ports.ts";
 import { type StandIn, startStandIn, startTestGateway, type TestGateway, waitUntil } from "./testing.ts";
 
 const CALLERS = 8;
+/** So many calls in a row don't miss an instance that is in the balance. */
+const CALLS_TO_ALL = 30;
+/** Longer than the gateway needs to see that an instance stops. */
+const LONG_NOTICE_MS = 6_000;
 /** Between two calls of one caller. */
 const CALL_PAUSE_MS = 5;
 
@@ -68,6 +72,30 @@ describe("of two instances", () => {
       assert.equal(second.calls.length, atTheEnd);
     });
   });
+});
+
+test("of three instances the only one that does not stop gets all calls", async () => {
+  const stays = await startStandIn([OrderService]);
+  const leaving = [await startStandIn([OrderService]), await startStandIn([OrderService])];
+  const gateway = await startTestGateway({ order: [stays, ...leaving].map(({ address }) => address) });
+  try {
+    await waitUntil(async () => {
+      await settle(gateway);
+      return [stays, ...leaving].every(({ calls }) => calls.length > 0);
+    }, "all instances are called");
+    const closesAt = performance.now() + LONG_NOTICE_MS;
+    const stopped = leaving.map(({ server }) => server.stop({ noticeMs: LONG_NOTICE_MS, drainTimeoutMs: 0 }));
+    await waitUntil(async () => {
+      const before = stays.calls.length;
+      for (let call = 0; call < CALLS_TO_ALL; call += 1) assert.equal(await settle(gateway), 200);
+      return stays.calls.length === before + CALLS_TO_ALL;
+    }, "the one that stays gets all calls");
+    assert.ok(performance.now() < closesAt, "the others could still be called");
+    await Promise.all(stopped);
+  } finally {
+    await gateway.stop();
+    await stays.stop();
+  }
 });
 
 test("the only instance is called again as soon as it is back", async () => {

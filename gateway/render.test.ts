@@ -7,6 +7,8 @@ import { after, before, describe, test } from "node:test";
 import { promisify } from "node:util";
 import type { DescMethod } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel as Idempotency } from "@bufbuild/protobuf/wkt";
+import { parse } from "yaml";
+import { STANDARD_STOP } from "#libs/rpc";
 import { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
 import { findEnvoy } from "../stack/envoy.ts";
@@ -57,6 +59,16 @@ test("an address without a port is refused", async () => {
     folder,
   };
   await assert.rejects(renderGateway(addresses), /127\.0\.0\.1 is not host:port/);
+});
+
+test("a service tells that it stops until the gateway has seen it, however slow the answers", async () => {
+  const { static_resources } = parse(await readFile(join(import.meta.dirname, "envoy.yaml"), "utf8"));
+  const checks = [...static_resources.clusters].flatMap(({ health_checks }) => health_checks ?? []);
+  assert.equal(checks.length, 2);
+  for (const { interval, timeout, unhealthy_threshold } of checks) {
+    const seenAfterSeconds = unhealthy_threshold * (Number.parseFloat(interval) + Number.parseFloat(timeout));
+    assert.ok(seenAfterSeconds * 1_000 <= STANDARD_STOP.noticeMs, `seen after ${seenAfterSeconds} s`);
+  }
 });
 
 describe("every method of the contract has one route", async () => {

@@ -6,8 +6,8 @@ import type { ProcessPlan } from "./process.ts";
 import { type Instance, NODE_ENVIRONMENT, NODE_FLAGS, type ServiceName } from "./system.ts";
 
 const ROOT = join(import.meta.dirname, "..");
-/** A service drains within 20 s. */
-const STOP_TIMEOUT_MS = 25_000;
+/** A service drains for 20 s, and ends by itself after 28 s at the latest. */
+const STOP_TIMEOUT_MS = 30_000;
 /** About 2 s on an idle machine; a full one is patient. */
 const READY_TIMEOUT_MS = 60_000;
 const PROBE_TIMEOUT_MS = 2_000;
