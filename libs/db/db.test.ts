@@ -150,6 +150,14 @@ describe("migrations", () => {
     assert.deepEqual(await pendingMigrations(database.sql, migrations), []);
   });
 
+  test("wait for a process that migrates, however long", async () => {
+    await writeFile(join(folder, "0003_slow.sql"), "select pg_sleep(4.5);");
+    const applied = await Promise.all([migrate(database.sql, folder), migrate(database.sql, folder)]);
+    assert.deepEqual(applied.flat(), ["0003_slow.sql"]);
+    await database.sql`delete from schema_migrations where name = '0003_slow.sql'`;
+    await rm(join(folder, "0003_slow.sql"));
+  });
+
   test("are read once by a process that asks again and again whether they were applied", async () => {
     const release = join(folder, "release");
     await mkdir(release);

@@ -21,7 +21,11 @@ export async function migrate(sql: Sql, folder: string): Promise<string[]> {
   const migrations = await readMigrations(folder);
   const connection = await sql.reserve();
   try {
+    // For as long as another process migrates; a migration itself waits for a lock no longer than a
+    // statement.
+    await connection`select set_config('lock_timeout', '0', false)`;
     await connection`select pg_advisory_lock(${MIGRATION_LOCK})`;
+    await connection`reset lock_timeout`;
     await connection`
       create table if not exists schema_migrations (
         name text primary key,

@@ -32,7 +32,9 @@ export function createEventMetrics(registry: Registry): EventMetrics {
     }),
     consumed: new Counter({
       name: "holdfast_events_consumed_total",
-      help: "Deliveries by what became of them: done, retried, postponed (a dependency is away), dead.",
+      help:
+        "Deliveries by what became of them: done, moved (a nudge that is not due goes on), retried, " +
+        "postponed (a dependency is away), dead.",
       labelNames: ["queue", "outcome"],
       registers,
     }),

@@ -25,7 +25,7 @@ export type RelayOptions = {
   readonly metrics?: EventMetrics | undefined;
   /** How often the table is looked at for what nobody handed over; 1 s if absent. */
   readonly pollIntervalMs?: number;
-  /** For how long rows that were taken are left alone by other relays; 30 s if absent. */
+  /** For how long rows that were taken are left alone by other relays; 45 s if absent. */
   readonly leaseMs?: number;
 };
 
