@@ -14,7 +14,7 @@ help: ## List the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'HOLDFAST_PORT=9080 moves the ports of `make dev`; ORDER=2 INVENTORY=2 run more instances.'
-	@echo 'All that may be set is in .env.example.'
+	@echo 'All that may be set for `make dev` and `make compose` is in .env.example.'
 
 .PHONY: set-up
 set-up: $(STAMP) ## Install the packages, Node 24 among them (done by the others when needed)
