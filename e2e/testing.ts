@@ -43,6 +43,8 @@ export type Clients = {
 /** A whole system of a test's own, and ways to call it and to look inside. */
 export type TestSystem = {
   readonly stack: Stack;
+  /** Where the data of all its processes lie. */
+  readonly folder: string;
   readonly url: string;
   readonly over: Readonly<Record<Protocol, Clients>>;
   /** Over gRPC, where a test does not care. */
@@ -84,6 +86,7 @@ export async function startTestSystem(
   const inventoryDatabase = openDatabase("INVENTORY_DATABASE_URL");
   return {
     stack,
+    folder,
     url,
     over,
     orders: over.gRPC.orders,

@@ -8,6 +8,7 @@ export const QUEUES = [
   OUTCOMES_QUEUE,
   "holdfast.inventory.nudges",
   "holdfast.order.nudges",
+  "holdfast.order.missed-outcomes",
   "holdfast.lost",
 ] as const;
 

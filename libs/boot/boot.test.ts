@@ -23,6 +23,14 @@ describe("the configuration", () => {
       /PORT=eighty .*where it listens[^]*NAME .*who it is/,
     );
   });
+
+  test("that is wrong is told without its password", () => {
+    const other = { URL: { about: "where it is", pattern: /^postgres:/ } };
+    assert.throws(
+      () => readConfig(other, { URL: "'postgres://user:p@ss/word@host/name'" }),
+      /URL='postgres:\/\/\*\*\*@host\/name' is not right/,
+    );
+  });
 });
 
 describe("a loop", () => {

@@ -25,9 +25,14 @@ export function readConfig<Spec extends ConfigSpec>(
     const value = environment[name] ?? variable.default;
     if (value === undefined) problems.push(`${name} is not set: ${variable.about}`);
     else if (variable.pattern && !variable.pattern.test(value))
-      problems.push(`${name}=${value} is not right: ${variable.about}`);
+      problems.push(`${name}=${withoutPassword(value)} is not right: ${variable.about}`);
     else values[name] = value;
   }
   if (problems.length > 0) throw new Error(`the environment is not complete:\n  ${problems.join("\n  ")}`);
   return values;
+}
+
+// What is not a URL may be meant as one, and what is wrong is logged.
+function withoutPassword(value: string): string {
+  return value.replace(/\/\/.*@/, "//***@");
 }

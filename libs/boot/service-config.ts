@@ -38,7 +38,7 @@ export function serviceConfigSpec({ name, rpcPort, opsPort, expires }: ServiceId
       pattern: /^(trace|debug|info|warn|error|fatal|silent)$/,
     },
     EXPIRY_NUDGES: {
-      about: `on or off: expire ${expires} when the broker says`,
+      about: `on or off: have the broker say when ${expires} fall due, and expire them then`,
       default: "on",
       pattern: onOrOff,
     },

@@ -6,7 +6,6 @@ export {
   type ConstraintReasons,
   isDuplicate,
   isOneCallsFault,
-  isUnavailable,
 } from "./failure.ts";
 export {
   type AppliedMigration,

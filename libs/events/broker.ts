@@ -167,5 +167,10 @@ function prepareConnection(model: ChannelModel): Promise<void> {
   const socket: unknown = Reflect.get(model.connection, "stream");
   if (!(socket instanceof Socket)) throw new Error("the driver keeps its socket elsewhere now");
   gatherWrites(socket);
+  // The broker's goodbye may have come in one piece with its welcome, and been heard by nobody: the driver
+  // would take the connection for good.
+  if (Reflect.get(model.connection, "expectSocketClose") === true) {
+    return Promise.reject(new Error("the broker closed the connection as soon as it had opened it"));
+  }
   return Promise.resolve();
 }

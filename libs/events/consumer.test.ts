@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { create, createRegistry, toBinary } from "@bufbuild/protobuf";
 import { connect } from "amqplib";
 import { DomainError } from "#libs/reasons";
@@ -32,7 +33,7 @@ function noting(
 function consume(
   scene: Scene,
   handler: EventHandler,
-  options: { prefetch?: number; drainTimeoutMs?: number } = {},
+  options: { prefetch?: number; drainTimeoutMs?: number; onQueueMade?: () => void } = {},
 ) {
   const { broker, log, running } = scene;
   return running(createConsumer({ broker, log, queue: QUEUE, handlers: [handler], ...options }));
@@ -70,6 +71,22 @@ test("events that come twice and out of order reach the handler, with an id to k
     seen.map(({ orderId, meta }) => [orderId, meta.messageId]),
     ["third", "first", "second", "first"].map((orderId) => [orderId, `id-of-${orderId}`]),
   );
+});
+
+test("a queue that was not there is told of, and one that was is not", async (t) => {
+  const scene = await setScene(t);
+  let made = 0;
+  const onQueueMade = () => {
+    made += 1;
+  };
+  const first = consume(scene, noting([]), { onQueueMade });
+  await until(() => made === 1);
+  await first.stop();
+  consume(scene, noting([]), { onQueueMade });
+  await isReady(scene);
+  assert.equal(made, 1);
+  await deleteQueue(scene.url, QUEUE);
+  await until(() => made === 2);
 });
 
 test("what cannot be handled is put aside with its reason and blocks nothing behind it", async (t) => {
@@ -177,27 +194,37 @@ test("all dead letters are replayed once, also those that die again", async (t) 
   }
   const deadLetters = await deadLettersOf(scene);
   await until(async () => (await deadLetters.count(QUEUE)) === 5);
-  assert.equal(await deadLetters.replayAll(QUEUE), 5);
+  assert.deepEqual(await deadLetters.replayAll(QUEUE), { replayed: 5, kept: 0 });
   await until(async () => seen.length === 10 && (await deadLetters.count(QUEUE)) === 5);
   assert.equal(await deadLetters.count("holdfast.never.made"), 0);
 });
 
-test("while a dependency is away its messages wait without being counted", async (t) => {
+test("while a dependency is away, or rows are locked, messages wait without being counted", async (t) => {
   const scene = await setScene(t);
   const seen: Seen[] = [];
   let away = true;
   consume(
     scene,
-    noting(seen, async () => {
-      if (away) throw new DomainError("DEPENDENCY_UNAVAILABLE", "the database does not answer");
+    noting(seen, async (orderId) => {
+      if (!away) return;
+      if (orderId === "away") throw new DomainError("DEPENDENCY_UNAVAILABLE", "no answer");
+      await scene.sql.begin(async (tx) => {
+        await tx`set local statement_timeout = 50`;
+        await tx`select pg_sleep(10)`;
+      });
     }),
   );
   await isReady(scene);
-  await sendRaw(scene.url, "", QUEUE, bodyOf("patient"), { type: SETTLED, headers: { tenant: "demo" } });
-  await until(() => seen.length === 1);
-  away = false;
+  for (const orderId of ["away", "locked"])
+    await sendRaw(scene.url, "", QUEUE, bodyOf(orderId), { type: SETTLED, headers: { tenant: "demo" } });
   await until(() => seen.length === 2);
-  assert.equal(seen[1]?.meta.retries, 0);
+  await pause(200);
+  away = false;
+  await until(() => seen.length === 4);
+  assert.deepEqual(
+    seen.slice(2).map(({ meta }) => meta.retries),
+    [0, 0],
+  );
 });
 
 test("as many events as the prefetch allows are handled side by side", async (t) => {
@@ -297,14 +324,17 @@ test("what wakes up for a queue that is gone is listed as lost, and replayed whe
   const { running, broker } = scene;
   const publisher = running(createPublisher({ broker, name: "stray" }));
   await until(() => publisher.isReady());
-  await sendRaw(scene.url, "holdfast.delay.1s", QUEUE, bodyOf("stray"), {
-    type: SETTLED,
-    messageId: "stray",
-    headers: { tenant: "demo" },
-  });
+  const headers = { tenant: "demo" };
+  for (const [queue, messageId] of [
+    ["gone.for.good", "other"],
+    [QUEUE, "stray"],
+  ] as const) {
+    const body = bodyOf(messageId);
+    await sendRaw(scene.url, "holdfast.delay.1s", queue, body, { type: SETTLED, messageId, headers });
+  }
   const deadLetters = await deadLettersOf(scene);
-  await until(async () => (await deadLetters.count(LOST_QUEUE)) === 1);
-  const [letter] = await deadLetters.list(LOST_QUEUE);
+  await until(async () => (await deadLetters.count(LOST_QUEUE)) === 2);
+  const [, letter] = await deadLetters.list(LOST_QUEUE);
   assert.equal(letter?.queue, QUEUE);
   assert.equal(letter?.reason, "EXPIRED");
   await assert.rejects(deadLetters.replay(LOST_QUEUE, "stray"), /holdfast.inventory.orders does not exist/);
@@ -312,7 +342,7 @@ test("what wakes up for a queue that is gone is listed as lost, and replayed whe
   const seen: Seen[] = [];
   consume(scene, noting(seen));
   await isReady(scene);
-  assert.equal(await deadLetters.replayAll(LOST_QUEUE), 1);
+  assert.deepEqual(await deadLetters.replayAll(LOST_QUEUE), { replayed: 1, kept: 1 });
   await until(() => seen.length === 1);
-  assert.equal(await deadLetters.count(LOST_QUEUE), 0);
+  assert.equal(await deadLetters.count(LOST_QUEUE), 1);
 });

@@ -26,6 +26,8 @@ export type ConsumerOptions = {
   readonly prefetch?: number;
   /** How long a stop waits for the handlers under way; 20 s if absent. */
   readonly drainTimeoutMs?: number;
+  /** Told when the queue was not there and was made: the first time of all, or because the broker lost it. */
+  readonly onQueueMade?: () => void;
 };
 
 /** As many as one batch takes, so that a full one commits together. */
@@ -73,6 +75,7 @@ export function createConsumer(options: ConsumerOptions): Loop {
     process,
     log: options.log,
     metrics: options.metrics,
+    onQueueMade: options.onQueueMade,
   });
 }
 

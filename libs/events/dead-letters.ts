@@ -31,6 +31,9 @@ export type DeadLetterOptions = {
   readonly registry: Registry;
 };
 
+/** How many were given back, and how many stay because their queue does not exist. */
+export type Replayed = { readonly replayed: number; readonly kept: number };
+
 /** Work on dead letters; `queue` is the consumer's queue, such as `holdfast.inventory.orders`. */
 export type DeadLetters = {
   /** How many there are; 0 where the queue was never made. */
@@ -41,8 +44,8 @@ export type DeadLetters = {
   show(queue: string, messageId: string): Promise<DeadLetter | undefined>;
   /** Gives one back to its queue, with all its retries before it; false if there is none of that id. */
   replay(queue: string, messageId: string): Promise<boolean>;
-  /** Gives back all that are there now, up to 10,000, and says how many. */
-  replayAll(queue: string): Promise<number>;
+  /** Gives back all that are there now, up to 10,000; those whose queue does not exist stay. */
+  replayAll(queue: string): Promise<Replayed>;
   /** Removes one for good and returns it, so that the caller can record it with the reason. */
   drop(queue: string, messageId: string): Promise<DeadLetter | undefined>;
   close(): Promise<void>;
@@ -133,15 +136,25 @@ export async function openDeadLetters({ url, registry }: DeadLetterOptions): Pro
     count,
     list,
     show: (queue, messageId) => withOne(queue, messageId, () => "keep"),
-    replay: async (queue, messageId) => (await withOne(queue, messageId, giveBack)) !== undefined,
+    replay: async (queue, messageId) => {
+      const found = await withOne(queue, messageId, async (message, channel) => {
+        const decision = await giveBack(message, channel);
+        if (decision === "remove") return decision;
+        throw new Error(
+          `the queue ${message.fields.routingKey} does not exist: its message stays a dead letter`,
+        );
+      });
+      return found !== undefined;
+    },
     replayAll: async (queue) => {
-      let replayed = 0;
+      let [replayed, kept] = [0, 0];
       await walk(queue, LOOK_LIMIT, async (message, channel) => {
         const decision = await giveBack(message, channel);
-        replayed += 1;
+        if (decision === "remove") replayed += 1;
+        else kept += 1;
         return decision;
       });
-      return replayed;
+      return { replayed, kept };
     },
     drop: (queue, messageId) => withOne(queue, messageId, () => "remove"),
     // It may be closed already, by the broker.
@@ -173,7 +186,8 @@ async function putBack(
   }
 }
 
-// Publishes first and removes after the confirm: a crash in between leaves the message twice, not nowhere.
+// Publishes first and removes after the confirm: a crash in between leaves the message twice, not nowhere. It
+// is kept if its queue does not exist.
 async function giveBack(message: GetMessage, channel: ConfirmChannel): Promise<Decision> {
   const { properties, fields, content } = message;
   const headers = ownHeadersOf(message);
@@ -201,9 +215,7 @@ async function giveBack(message: GetMessage, channel: ConfirmChannel): Promise<D
     });
   });
   channel.off("return", onReturn);
-  if (returned)
-    throw new Error(`the queue ${fields.routingKey} does not exist: its message stays a dead letter`);
-  return "remove";
+  return returned ? "keep" : "remove";
 }
 
 function letterOf(message: GetMessage, registry: Registry): DeadLetter {

@@ -1,11 +1,11 @@
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import type { Logger } from "pino";
 import type { Loop } from "#libs/boot";
-import { isUnavailable, uuidv7 } from "#libs/db";
-import { DomainError } from "#libs/reasons";
+import { asDomainError, uuidv7 } from "#libs/db";
+import { DomainError, type Reason } from "#libs/reasons";
 import { RenewedSet } from "#libs/renewed";
 import { type Acknowledgements, gatherAcknowledgements } from "./acknowledgements.ts";
-import type { Broker } from "./broker.ts";
+import type { Broker, Link } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
 import { ImpossibleMessage } from "./impossible.ts";
 import { outageRung, type Rung, retryRungFor } from "./ladder.ts";
@@ -33,6 +33,8 @@ export type DeliveryOptions = {
   readonly metrics?: EventMetrics | undefined;
   /** How long a stop waits for the handlers under way. */
   readonly drainTimeoutMs: number;
+  /** Told when the queue was not there and was made: the first time of all, or because the broker lost it. */
+  readonly onQueueMade?: (() => void) | undefined;
 };
 
 type Source = { readonly acknowledgements: Acknowledgements<ConsumeMessage>; readonly isOpen: () => boolean };
@@ -70,6 +72,7 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
   const kept = keepChannel({ broker, link: broker.consuming, name: queue, setUp });
 
   async function setUp(channel: ConfirmChannel): Promise<void> {
+    const isMissing = options.onQueueMade !== undefined && !(await isThere(broker.consuming, queue));
     await declareSharedTopology(channel);
     await declareConsumerQueue(channel, queue, options.routingKeys);
     await channel.prefetch(prefetch);
@@ -91,6 +94,7 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
     cancel = async () => {
       await channel.cancel(consumerTag);
     };
+    if (isMissing) options.onQueueMade?.();
   }
 
   function accept(source: Source, message: ConsumeMessage): void {
@@ -182,6 +186,19 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
   return { stop };
 }
 
+// On a channel of its own, which the broker closes if the queue is not there.
+async function isThere(link: Link, queue: string): Promise<boolean> {
+  const channel = await link.openChannel();
+  channel.on("error", () => {});
+  try {
+    await channel.checkQueue(queue);
+    await channel.close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function moveAfter(error: unknown, queue: string, message: ConsumeMessage, meta: MessageMeta): Move {
   const headers = ownHeadersOf(message);
   if (error instanceof ImpossibleMessage) return putAside(queue, headers, error.reason, error);
@@ -204,10 +221,11 @@ function onto(rung: Rung, queue: string): Way {
   return { exchange: delayExchangeOf(rung), routingKey: queue };
 }
 
-// Nothing is wrong with the message: what its handler needs does not answer, or has too much to do.
+/** What is nobody's fault and passes: a part that is away or has too much to do, rows that others lock. */
+const passing: ReadonlySet<Reason> = new Set(["DEPENDENCY_UNAVAILABLE", "OVERLOADED", "CONFLICT"]);
+
+// Nothing is wrong with the message.
 function isDependencyAway(error: unknown): boolean {
-  if (error instanceof DomainError) {
-    return error.reason === "DEPENDENCY_UNAVAILABLE" || error.reason === "OVERLOADED";
-  }
-  return isUnavailable(error);
+  const known = asDomainError(error);
+  return known instanceof DomainError && passing.has(known.reason);
 }

@@ -5,6 +5,7 @@ export {
   type DeadLetterOptions,
   type DeadLetters,
   openDeadLetters,
+  type Replayed,
 } from "./dead-letters.ts";
 export { ImpossibleMessage } from "./impossible.ts";
 export {

@@ -53,9 +53,9 @@ export const remedies: Readonly<Record<FindingKind, string>> = {
   RESERVATION_MISSING:
     "Read both histories (ListOrderHistory, ListMovements). Cancel the order, or adjust the stock for it.",
   ORDER_MISSING:
-    "Look for the id in both services' logs. If no order will come, publish OrderAbandoned for the id.",
+    "Look for the id in both services' logs. Inventory asks after it within a day and releases it by itself.",
   STATES_DISAGREE:
-    "Find its event among the dead letters (make dead-letters) and replay it; else compare both histories.",
+    "Replay its event if it is a dead letter (make dead-letters); a lost one is told again within two days.",
   LINES_DISAGREE: "Compare the order's lines with the reservation's, and correct the stock by AdjustStock.",
   RESERVATION_TWICE: "Keep the row that the ledger knows (ListMovements by its cause), and remove the other.",
   RESERVING_TOO_LONG: "The recovery does not run: see whether an instance of order is up, and what it logs.",

@@ -18,6 +18,8 @@ export type ChangesParts = {
   /** Given the messages of each batch once it has committed. */
   readonly publish: (messages: readonly OutboxMessage[]) => void;
   readonly metrics: StockMetrics;
+  /** Whether nudges are written, true if absent: where nobody takes them they would end as dead letters. */
+  readonly nudges?: boolean;
 };
 
 /** The changes of stock of one process. */
@@ -42,8 +44,9 @@ export type Changes = {
  * Makes the changes of a process. One batch at a time: two would only wait for each other at the rows of a
  * hot item.
  */
-export function createChanges({ sql, publish, metrics }: ChangesParts): Changes {
-  const context = { sql, publish, knownNudges: createKnownNudges(), observe: metrics.countEvents };
+export function createChanges({ sql, publish, metrics, nudges = true }: ChangesParts): Changes {
+  const knownNudges = nudges ? createKnownNudges() : undefined;
+  const context = { sql, publish, knownNudges, observe: metrics.countEvents };
   const batcher = createBatcher<StockCall, StockResult>({
     name: "stock",
     maxBatch: MAX_BATCH_CALLS,

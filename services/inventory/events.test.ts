@@ -33,9 +33,9 @@ before(async () => {
   broker = connectBroker({ url: host.url, name: "test-inventory", log });
   relay = createOutboxRelay({ sql: scene.sql, broker, log, pollIntervalMs: 50 });
   const metrics = createEventMetrics(scene.registry);
-  const { sql, changes, expiry } = scene;
+  const { sql, changes, expiry, outcomes } = scene;
   loops = [
-    consumeOrders({ sql, broker, changes, log, metrics }),
+    consumeOrders({ sql, broker, changes, outcomes, log, metrics }),
     consumeReservationNudges({ sql, broker, expiry, log, metrics }),
   ];
 });
@@ -234,6 +234,19 @@ describe("a reservation made directly", () => {
     );
     const nudges = await scene.sql`select from nudges where due_second = to_timestamp(${Number(expireTime)})`;
     assert.equal(nudges.length, 1);
+  });
+
+  test("is expired once by nudges that come together, as after an absence of the broker", async () => {
+    await stockItem(scene, "backlog", 1_500);
+    const nudgedBefore = await metricOf("expiries_total", { trigger: "nudge" });
+    await Promise.all(Array.from({ length: 1_500 }, () => reserve("backlog", 600)));
+    await scene.sql`
+      update reservations
+      set expire_time = now() - interval '1 second'
+      where lines -> 0 ->> 'sku' = 'backlog'`;
+    await Promise.all(Array.from({ length: 50 }, () => scene.expiry.expireDue("demo")));
+    assert.deepEqual(await countersOf(scene, "backlog"), [1_500, 0, 1_500]);
+    assert.equal(await metricOf("expiries_total", { trigger: "nudge" }), nudgedBefore + 1_500);
   });
 
   test("is expired by the sweeper alone where no nudge came", async () => {

@@ -23,6 +23,7 @@ import type { Changes } from "./changes.ts";
 import { NUDGE_QUEUE } from "./convert/events.ts";
 import { idOf } from "./convert/requests.ts";
 import type { Expiry } from "./expiry.ts";
+import type { Outcomes } from "./outcomes.ts";
 
 export type EventsParts = {
   readonly sql: Sql;
@@ -48,9 +49,14 @@ const final: ReadonlySet<Reason> = new Set([
 /** An order whose outcome ends a reservation. */
 type Ended = { readonly orderId: string; readonly reservationId?: string };
 
-/** Consumes the outcomes of orders. What comes together is carried out together. */
-export function consumeOrders(parts: EventsParts & { readonly changes: Changes }): Loop {
-  const { broker, log, metrics, changes } = parts;
+/**
+ * Consumes the outcomes of orders. What comes together is carried out together. Where its queue was not
+ * there, the outcomes that were in it are gone: they are asked for.
+ */
+export function consumeOrders(
+  parts: EventsParts & { readonly changes: Changes; readonly outcomes: Outcomes },
+): Loop {
+  const { broker, log, metrics, changes, outcomes } = parts;
 
   async function end(kind: "commit" | "release", ended: Ended, meta: MessageMeta): Promise<void> {
     const orderId = uuidOf(ended.orderId);
@@ -73,6 +79,12 @@ export function consumeOrders(parts: EventsParts & { readonly changes: Changes }
     log,
     metrics,
     queue: ORDERS_QUEUE,
+    onQueueMade: () => {
+      log.info({ queue: ORDERS_QUEUE }, "the queue is new: what may have been in one before is asked for");
+      outcomes.askAfter(0).catch((error: unknown) => {
+        log.error({ err: error }, "outcomes could not be asked for; they are when they are late");
+      });
+    },
     handlers: [
       on(OrderSettledSchema, (settled, meta) => end("commit", settled, meta)),
       on(OrderCancelledSchema, ({ orderId }, meta) => end("release", { orderId }, meta)),

@@ -30,6 +30,8 @@ const SWEEP_GRACE_MS = 2_000;
 
 /** Makes the expiry of a process. */
 export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
+  // Nudges that come together, after an absence of the broker, take turns: the first does the work of all.
+  let last: Promise<void> = Promise.resolve();
   let stopped = false;
 
   // One that can't be expired (somebody's hand was at its rows) does not keep the others from it. If none can
@@ -52,14 +54,20 @@ export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
     if (failures.length > 0 && failures.length === due.length) throw failures[0];
   }
 
+  async function expireNudged(tenant: string): Promise<void> {
+    for (;;) {
+      if (stopped) throw stoppingError();
+      const due = await listDue(sql, { tenant, graceMs: 0, limit: ROUND });
+      await expireAll(due, "nudge");
+      if (due.length < ROUND) return;
+    }
+  }
+
   return {
-    expireDue: async (tenant) => {
-      for (;;) {
-        const due = await listDue(sql, { tenant, graceMs: 0, limit: ROUND });
-        await expireAll(due, "nudge");
-        if (due.length < ROUND) return;
-        if (stopped) throw stoppingError();
-      }
+    expireDue: (tenant) => {
+      const turn = () => expireNudged(tenant);
+      last = last.then(turn, turn);
+      return last;
     },
     sweep: async () => {
       const due = await listDue(sql, { graceMs: SWEEP_GRACE_MS, limit: ROUND });

@@ -15,6 +15,7 @@ import { type InventoryConfig, readInventoryConfig } from "./config.ts";
 import { consumeOrders, consumeReservationNudges } from "./events.ts";
 import { createExpiry } from "./expiry.ts";
 import { createStockMetrics } from "./metrics.ts";
+import { createOutcomes } from "./outcomes.ts";
 import { archive } from "./store/archive.ts";
 import { connectStore, UPKEEP_TIMEOUT_MS, VERIFICATION_TIMEOUT_MS } from "./store/connect.ts";
 import { ensurePartitions } from "./store/partitions.ts";
@@ -72,11 +73,12 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
   const broker = connectBroker({ url: rest.amqpUrl, name: instance, log });
   const checkOutbox = createOutboxReadiness({ sql, broker });
   const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
-  const changes = createChanges({ sql, publish: relay.publish, metrics });
+  const changes = createChanges({ sql, publish: relay.publish, metrics, nudges: rest.expiryNudges });
   const expiry = createExpiry({ sql, changes, log });
+  const outcomes = createOutcomes({ sql, publish: relay.publish });
 
-  const timers = startTimers({ sql, expiry, sweeper: rest.expirySweeper, log });
-  const orders = consumeOrders({ sql, broker, changes, log, metrics: eventMetrics });
+  const timers = startTimers({ sql, expiry, outcomes, sweeper: rest.expirySweeper, log });
+  const orders = consumeOrders({ sql, broker, changes, outcomes, log, metrics: eventMetrics });
   const nudges = rest.expiryNudges
     ? consumeReservationNudges({ sql, broker, expiry, log, metrics: eventMetrics })
     : undefined;
@@ -105,6 +107,7 @@ async function start({ instance, databaseUrl, ...rest }: InventoryConfig): Promi
       ops.setStopping();
       await rpc.stop(STANDARD_STOP);
       expiry.stop();
+      outcomes.stop();
       await Promise.all([timers.stop(), orders.stop(), nudges?.stop()]);
       await changes.stop();
       await relay.stop();

@@ -1,8 +1,12 @@
-/** What time starts: the sweeper, partitions for the months to come, statistics, and tidying. */
+/**
+ * What time starts: the sweeper, asking after outcomes, partitions for the months to come, statistics, and
+ * tidying.
+ */
 import type { Logger } from "pino";
 import { type Loop, startLoop } from "#libs/boot";
 import { analyzeGrown, type Sql } from "#libs/db";
 import type { Expiry } from "./expiry.ts";
+import type { Outcomes } from "./outcomes.ts";
 import { ensurePartitions } from "./store/partitions.ts";
 import { deleteOldRequests } from "./store/requests.ts";
 import { deleteOldNudges, retireTombstones } from "./store/upkeep.ts";
@@ -10,6 +14,7 @@ import { deleteOldNudges, retireTombstones } from "./store/upkeep.ts";
 export type TimersParts = {
   readonly sql: Sql;
   readonly expiry: Expiry;
+  readonly outcomes: Outcomes;
   /** Whether this process sweeps. */
   readonly sweeper: boolean;
   readonly log: Logger;
@@ -24,9 +29,15 @@ const TIDY_BATCH = 1_000;
 const STATISTICS_INTERVAL_MS = 1_000;
 /** Partitions are made three months ahead, so once an hour is often. */
 const PARTITIONS_INTERVAL_MS = 3_600_000;
+const OUTCOMES_INTERVAL_MS = 3_600_000;
+/**
+ * A reservation of an order that is older than this is asked after: most orders live for a day at most, and
+ * whose order lives longer costs a line in a message now and then.
+ */
+const OUTCOME_LATE_MS = 25 * 3_600_000;
 
 /** Starts the loops of a process. Each may run in any number of processes. */
-export function startTimers({ sql, expiry, sweeper, log }: TimersParts): Loop {
+export function startTimers({ sql, expiry, outcomes, sweeper, log }: TimersParts): Loop {
   const loops = [
     startLoop({
       name: "partitions",
@@ -45,6 +56,15 @@ export function startTimers({ sql, expiry, sweeper, log }: TimersParts): Loop {
       work: async () => {
         const grown = await analyzeGrown(sql);
         if (grown.length > 0) log.debug({ grown }, "statistics were gathered");
+        return false;
+      },
+    }),
+    startLoop({
+      name: "outcomes",
+      intervalMs: OUTCOMES_INTERVAL_MS,
+      log,
+      work: async () => {
+        await outcomes.askAfter(OUTCOME_LATE_MS);
         return false;
       },
     }),

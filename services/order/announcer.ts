@@ -32,14 +32,20 @@ export type Announcer = {
 
 const SECOND_MS = 1_000;
 
-/** Makes the announcer of a process; `publish` may lose what it is given, as the outbox has it too. */
-export function createAnnouncer(publish: (messages: readonly OutboxMessage[]) => void): Announcer {
+/**
+ * Makes the announcer of a process; `publish` may lose what it is given, as the outbox has it too. It writes
+ * no nudges where nobody may consume them: they would end among the dead letters.
+ */
+export function createAnnouncer(
+  publish: (messages: readonly OutboxMessage[]) => void,
+  { nudges: writesNudges }: { readonly nudges: boolean } = { nudges: true },
+): Announcer {
   // Seconds whose nudge is committed, oldest first. What is forgotten is only asked of the database once
   // more.
   const known = new Set<string>();
 
   function compose(tenant: string, news: readonly News[]): Announcement {
-    const seconds = [...new Set(news.map(({ event }) => dueSecondOf(event)))]
+    const seconds = [...new Set(writesNudges ? news.map(({ event }) => dueSecondOf(event)) : [])]
       .filter((second) => second !== undefined)
       .filter((second) => !known.has(keyOf(tenant, second)));
     return {

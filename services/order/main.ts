@@ -16,7 +16,7 @@ import { createReserving } from "./api/reserving.ts";
 import { createSettlement } from "./api/settlement.ts";
 import { createOrderService } from "./api.ts";
 import { type OrderConfig, readOrderConfig } from "./config.ts";
-import { consumeOrderNudges } from "./events.ts";
+import { consumeMissedOutcomes, consumeOrderNudges } from "./events.ts";
 import { createExpiry } from "./expiry.ts";
 import { connectInventory } from "./inventory.ts";
 import { createOrderMetrics } from "./metrics.ts";
@@ -54,7 +54,7 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
   const broker = connectBroker({ url: rest.amqpUrl, name: instance, log });
   const checkOutbox = createOutboxReadiness({ sql, broker });
   const relay = createOutboxRelay({ sql, broker, log, metrics: eventMetrics });
-  const announcer = createAnnouncer(relay.publish);
+  const announcer = createAnnouncer(relay.publish, { nudges: rest.expiryNudges });
   const inventory = connectInventory({ urls: rest.inventoryUrls, log, metrics });
 
   const reserving = createReserving(inventory.reserveOrders, metrics);
@@ -67,6 +67,7 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
   const nudges = rest.expiryNudges
     ? consumeOrderNudges({ sql, broker, expiry, log, metrics: eventMetrics })
     : undefined;
+  const missed = consumeMissedOutcomes({ sql, broker, announcer, log, metrics: eventMetrics });
 
   const rpc = await startRpcServer({
     address: rest.rpcAddress,
@@ -93,7 +94,7 @@ async function start({ instance, databaseUrl, ...rest }: OrderConfig): Promise<S
       ops.setStopping();
       await rpc.stop(STANDARD_STOP);
       expiry.stop();
-      await Promise.all([placement.stop(), settlement.stop(), timers.stop(), nudges?.stop()]);
+      await Promise.all([placement.stop(), settlement.stop(), timers.stop(), nudges?.stop(), missed.stop()]);
       await Promise.all([reserving.stop(), changes.stop()]);
       await relay.stop();
       await broker.stop();

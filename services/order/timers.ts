@@ -40,9 +40,9 @@ export function startTimers({ sql, expiry, sweeper, recoveryAfterMs, log }: Time
     intervalMs: limits.tidyIntervalMs,
     log,
     work: async () => {
-      await deleteOldNudges(sql, limits.nudgesKeptMs);
-      const deleted = await deleteOldRequests(sql, limits.requestsKeptMs, limits.tidyBatch);
-      return deleted === limits.tidyBatch;
+      const nudges = await deleteOldNudges(sql, limits.nudgesKeptMs, limits.tidyBatch);
+      const requests = await deleteOldRequests(sql, limits.requestsKeptMs, limits.tidyBatch);
+      return Math.max(nudges, requests) === limits.tidyBatch;
     },
   };
   const analyzing = {

@@ -3,12 +3,14 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { nudgeToOutbox, type OutboxMessage, toOutbox } from "#libs/events";
 import {
+  OrderOutcomesMissedSchema,
   ReservationExpiredSchema,
   ReservationsFellDueSchema,
   StockRanLowSchema,
   StockReplenishedSchema,
 } from "#proto/holdfast/inventory/v1/events_pb.ts";
 import type { StockEvent } from "../domain/calls.ts";
+import type { OwnedByOrder } from "../store/reservations.ts";
 
 /** The queue of the nudges that reservations fell due. */
 export const NUDGE_QUEUE = "holdfast.inventory.nudges";
@@ -33,6 +35,13 @@ export function eventMessage(tenant: string, event: StockEvent): OutboxMessage {
     case "StockReplenished":
       return toOutbox(StockReplenishedSchema, create(StockReplenishedSchema, levelOf(event)), options);
   }
+}
+
+/** The message that asks Order after these reservations. */
+export function outcomesMissedMessage(tenant: string, owned: readonly OwnedByOrder[]): OutboxMessage {
+  const awaited = owned.map(({ orderId, reservationId }) => ({ orderId, reservationId }));
+  const message = create(OrderOutcomesMissedSchema, { awaited });
+  return toOutbox(OrderOutcomesMissedSchema, message, { tenant, mandatory: true });
 }
 
 /** The message that comes back when this second is over. */

@@ -1,4 +1,5 @@
 import { inTransaction, type Sql } from "#libs/db";
+import { tenantsWithStock } from "./locations.ts";
 import { listPartitions, type Partition } from "./partitions.ts";
 import { verifyStock } from "./verify.ts";
 
@@ -33,16 +34,12 @@ async function oldPartitions(sql: Sql, months: number): Promise<Partition[]> {
 }
 
 async function refuseInconsistent(sql: Sql): Promise<void> {
-  const tenants = await sql<{ tenant_id: string }[]>`
-    select distinct tenant_id
-    from locations
-    order by tenant_id`;
-  for (const { tenant_id } of tenants) {
-    const { differences } = await verifyStock(sql, tenant_id, []);
+  for (const tenant of await tenantsWithStock(sql)) {
+    const { differences } = await verifyStock(sql, tenant, []);
     const [first] = differences;
     if (!first) continue;
     throw new Error(
-      `the ledger of ${tenant_id} disagrees at ${first.sku} in ${first.locationId}, ` +
+      `the ledger of ${tenant} disagrees at ${first.sku} in ${first.locationId}, ` +
         `version ${first.version}: ${first.type}, expected ${first.expected}, found ${first.actual}; ` +
         "nothing was taken out of use",
     );

@@ -14,7 +14,8 @@ import { StaleRead } from "./stale.ts";
 /** What changes of stock need beside their calls. */
 export type ChangeContext = {
   readonly sql: Sql;
-  readonly knownNudges: KnownNudges;
+  /** Absent where no nudges are written. */
+  readonly knownNudges?: KnownNudges | undefined;
   /** Given the messages of each batch once it has committed. */
   readonly publish: (messages: readonly OutboxMessage[]) => void;
   /** Told of the events of each batch once it has committed. */
@@ -46,7 +47,7 @@ export async function changeStock(
   for (let attempt = 1; ; attempt += 1) {
     try {
       const done = await inTransaction(context.sql, (tx) => carryOut(tx, context, tenant, calls));
-      context.knownNudges.add(tenant, done.dueSeconds);
+      context.knownNudges?.add(tenant, done.dueSeconds);
       if (done.messages.length > 0) context.publish(done.messages);
       if (done.events.length > 0) context.observe?.(done.events);
       return done.outcomes;
@@ -66,7 +67,10 @@ async function carryOut(
 ): Promise<Done> {
   const book = await loadBook(tx, tenant, calls);
   const outcomes = calls.map((call) => applyCall(book, call));
-  const dueSeconds = dueSecondsOf(book).filter((second) => !context.knownNudges.has(tenant, second));
+  const { knownNudges } = context;
+  const dueSeconds = knownNudges
+    ? dueSecondsOf(book).filter((second) => !knownNudges.has(tenant, second))
+    : [];
   const claimed = await claimNudges(tx, tenant, dueSeconds);
   const messages = [
     ...book.events.map((event) => eventMessage(tenant, event)),

@@ -54,6 +54,15 @@ export async function listLocations(
   return rows.map(locationFrom);
 }
 
+/** The tenants that have locations, and so all that may have stock: few rows each. */
+export async function tenantsWithStock(sql: Sql): Promise<string[]> {
+  const rows = await sql<{ tenant_id: string }[]>`
+    select distinct tenant_id
+    from locations
+    order by tenant_id`;
+  return rows.map((row) => row.tenant_id);
+}
+
 /**
  * Makes the location that every tenant has, where nobody has yet. Every tenant makes an item before it has
  * stock.

@@ -86,6 +86,37 @@ export async function listDue(
     limit ${due.limit}`;
 }
 
+/** A live reservation of an order. */
+export type OwnedByOrder = ReservationKey & { readonly orderId: string };
+
+/** Live reservations of orders that are older than `ageMs`, behind `after`, oldest first. */
+export async function listOwnedByOrders(
+  sql: Sql,
+  tenant: string,
+  page: { readonly ageMs: number; readonly after: ReservationKey | undefined; readonly limit: number },
+): Promise<OwnedByOrder[]> {
+  const { ageMs, after, limit } = page;
+  const behind = after
+    ? sql`and (create_time, reservation_id) > (${new Date(after.createTime)}, ${after.reservationId}::uuid)`
+    : sql``;
+  const rows = await sql<{ reservation_id: string; order_id: string; create_time: Date }[]>`
+    select reservation_id, substr(owner, 8) as order_id, create_time
+    from reservations
+    where tenant_id = ${tenant}
+      and state = 'ACTIVE'
+      and owner like 'orders/%'
+      and create_time <= now() - ${ageMs} * interval '1 millisecond'
+      ${byTime(sql)}
+      ${behind}
+    order by create_time, reservation_id
+    limit ${limit}`;
+  return rows.map((row) => ({
+    reservationId: row.reservation_id,
+    orderId: row.order_id,
+    createTime: row.create_time.getTime(),
+  }));
+}
+
 function readNow(row: ReadRow): Reservation {
   return readAt(reservationFrom(row), row.read_time.getTime());
 }

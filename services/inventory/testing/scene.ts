@@ -22,6 +22,7 @@ import { createInventoryHandlers } from "../api.ts";
 import { type Changes, createChanges } from "../changes.ts";
 import { createExpiry, type Expiry } from "../expiry.ts";
 import { createStockMetrics } from "../metrics.ts";
+import { createOutcomes, type Outcomes } from "../outcomes.ts";
 import { createInventoryDatabase } from "./database.ts";
 
 /** One instance of the service without its process. */
@@ -31,6 +32,7 @@ export type Instance = {
   readonly orders: Handlers<(typeof OrderReservationService)["method"]>;
   readonly changes: Changes;
   readonly expiry: Expiry;
+  readonly outcomes: Outcomes;
   readonly registry: Registry;
   /** What was given to the relay. */
   readonly published: OutboxMessage[];
@@ -50,11 +52,8 @@ export async function createScene(): Promise<Scene> {
   function another(sql: Sql): Instance {
     const registry = new Registry();
     const published: OutboxMessage[] = [];
-    const changes = createChanges({
-      sql,
-      publish: (messages) => published.push(...messages),
-      metrics: createStockMetrics(registry),
-    });
+    const publish = (messages: readonly OutboxMessage[]) => published.push(...messages);
+    const changes = createChanges({ sql, publish, metrics: createStockMetrics(registry) });
     return {
       sql,
       changes,
@@ -63,6 +62,7 @@ export async function createScene(): Promise<Scene> {
       api: createInventoryHandlers({ sql, ledgerSql: sql, changes }),
       orders: createOrderReservationHandlers(changes),
       expiry: createExpiry({ sql, changes, log: testCall().log }),
+      outcomes: createOutcomes({ sql, publish }),
     };
   }
 

@@ -38,10 +38,15 @@ export function dueTimeOf({ nudge }: OutboxMessage): number | undefined {
   return nudge?.dueTime.getTime();
 }
 
-/** Forgets seconds that have been past for `keptMs`; returns how many. */
-export async function deleteOldNudges(sql: Sql, keptMs: number): Promise<number> {
+/** Forgets seconds that have been past for `keptMs`, at most `limit`; returns how many it forgot. */
+export async function deleteOldNudges(sql: Sql, keptMs: number, limit: number): Promise<number> {
   const deleted = await sql`
     delete from nudges
-    where due_time < now() - ${keptMs} * interval '1 millisecond'`;
+    where (tenant_id, due_time) in (
+      select tenant_id, due_time
+      from nudges
+      where due_time < now() - ${keptMs} * interval '1 millisecond'
+      limit ${limit}
+    )`;
   return deleted.count;
 }

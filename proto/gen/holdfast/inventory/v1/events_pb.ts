@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/inventory/v1/events.proto.
  */
 export const file_holdfast_inventory_v1_events: GenFile = /*@__PURE__*/
-  fileDesc("CiJob2xkZmFzdC9pbnZlbnRvcnkvdjEvZXZlbnRzLnByb3RvEhVob2xkZmFzdC5pbnZlbnRvcnkudjEi0QEKElJlc2VydmF0aW9uRXhwaXJlZBIWCg5yZXNlcnZhdGlvbl9pZBgBIAEoCRINCgVvd25lchgCIAEoCRI1CgVsaW5lcxgDIAMoCzImLmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZhdGlvbkxpbmUSLwoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJqCgtTdG9ja1JhbkxvdxILCgNza3UYASABKAkSEwoLbG9jYXRpb25faWQYAiABKAkSEQoJYXZhaWxhYmxlGAMgASgFEhUKDXJlb3JkZXJfcG9pbnQYBCABKAUSDwoHdmVyc2lvbhgFIAEoAyJvChBTdG9ja1JlcGxlbmlzaGVkEgsKA3NrdRgBIAEoCRITCgtsb2NhdGlvbl9pZBgCIAEoCRIRCglhdmFpbGFibGUYAyABKAUSFQoNcmVvcmRlcl9wb2ludBgEIAEoBRIPCgd2ZXJzaW9uGAUgASgDIkMKE1Jlc2VydmF0aW9uc0ZlbGxEdWUSLAoIZHVlX3RpbWUYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_google_protobuf_timestamp, file_holdfast_inventory_v1_inventory]);
+  fileDesc("CiJob2xkZmFzdC9pbnZlbnRvcnkvdjEvZXZlbnRzLnByb3RvEhVob2xkZmFzdC5pbnZlbnRvcnkudjEi0QEKElJlc2VydmF0aW9uRXhwaXJlZBIWCg5yZXNlcnZhdGlvbl9pZBgBIAEoCRINCgVvd25lchgCIAEoCRI1CgVsaW5lcxgDIAMoCzImLmhvbGRmYXN0LmludmVudG9yeS52MS5SZXNlcnZhdGlvbkxpbmUSLwoLZXhwaXJlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJqCgtTdG9ja1JhbkxvdxILCgNza3UYASABKAkSEwoLbG9jYXRpb25faWQYAiABKAkSEQoJYXZhaWxhYmxlGAMgASgFEhUKDXJlb3JkZXJfcG9pbnQYBCABKAUSDwoHdmVyc2lvbhgFIAEoAyJvChBTdG9ja1JlcGxlbmlzaGVkEgsKA3NrdRgBIAEoCRITCgtsb2NhdGlvbl9pZBgCIAEoCRIRCglhdmFpbGFibGUYAyABKAUSFQoNcmVvcmRlcl9wb2ludBgEIAEoBRIPCgd2ZXJzaW9uGAUgASgDIo8BChNPcmRlck91dGNvbWVzTWlzc2VkEkMKB2F3YWl0ZWQYASADKAsyMi5ob2xkZmFzdC5pbnZlbnRvcnkudjEuT3JkZXJPdXRjb21lc01pc3NlZC5Bd2FpdGVkGjMKB0F3YWl0ZWQSEAoIb3JkZXJfaWQYASABKAkSFgoOcmVzZXJ2YXRpb25faWQYAiABKAkiQwoTUmVzZXJ2YXRpb25zRmVsbER1ZRIsCghkdWVfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp, file_holdfast_inventory_v1_inventory]);
 
 /**
  * A reservation made directly ran out of time and its units were given back.
@@ -164,6 +164,57 @@ export const StockReplenishedSchema: GenMessage<StockReplenished> = /*@__PURE__*
   messageDesc(file_holdfast_inventory_v1_events, 2);
 
 /**
+ * Inventory has these reservations of orders still, and may have missed what became of the orders: it has had
+ * them for longer than orders live as a rule, or the broker has lost what it had. Order tells the outcome of
+ * those that have ended again.
+ *
+ * @generated from message holdfast.inventory.v1.OrderOutcomesMissed
+ */
+export type OrderOutcomesMissed = Message<"holdfast.inventory.v1.OrderOutcomesMissed"> & {
+  /**
+   * At most 500.
+   *
+   * @generated from field: repeated holdfast.inventory.v1.OrderOutcomesMissed.Awaited awaited = 1;
+   */
+  awaited: OrderOutcomesMissed_Awaited[];
+};
+
+/**
+ * Describes the message holdfast.inventory.v1.OrderOutcomesMissed.
+ * Use `create(OrderOutcomesMissedSchema)` to create a new message.
+ */
+export const OrderOutcomesMissedSchema: GenMessage<OrderOutcomesMissed> = /*@__PURE__*/
+  messageDesc(file_holdfast_inventory_v1_events, 3);
+
+/**
+ * A reservation, and whose it is.
+ *
+ * @generated from message holdfast.inventory.v1.OrderOutcomesMissed.Awaited
+ */
+export type OrderOutcomesMissed_Awaited = Message<"holdfast.inventory.v1.OrderOutcomesMissed.Awaited"> & {
+  /**
+   * The order.
+   *
+   * @generated from field: string order_id = 1;
+   */
+  orderId: string;
+
+  /**
+   * The order's id, or another one where its stock was reserved again.
+   *
+   * @generated from field: string reservation_id = 2;
+   */
+  reservationId: string;
+};
+
+/**
+ * Describes the message holdfast.inventory.v1.OrderOutcomesMissed.Awaited.
+ * Use `create(OrderOutcomesMissed_AwaitedSchema)` to create a new message.
+ */
+export const OrderOutcomesMissed_AwaitedSchema: GenMessage<OrderOutcomesMissed_Awaited> = /*@__PURE__*/
+  messageDesc(file_holdfast_inventory_v1_events, 3, 0);
+
+/**
  * Reservations of the tenant fell due at this second. It is a nudge: the database says which, if any.
  *
  * @generated from message holdfast.inventory.v1.ReservationsFellDue
@@ -182,5 +233,5 @@ export type ReservationsFellDue = Message<"holdfast.inventory.v1.ReservationsFel
  * Use `create(ReservationsFellDueSchema)` to create a new message.
  */
 export const ReservationsFellDueSchema: GenMessage<ReservationsFellDue> = /*@__PURE__*/
-  messageDesc(file_holdfast_inventory_v1_events, 3);
+  messageDesc(file_holdfast_inventory_v1_events, 4);
 
