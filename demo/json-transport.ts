@@ -42,6 +42,7 @@ export function createJsonTransport(options: JsonTransportOptions): Transport {
       const { verb, path, body } = requestOf(method, toJson(method.input, request));
       const headers = new Headers(header);
       if (body !== undefined) headers.set("content-type", "application/json");
+      headers.set("grpc-timeout", `${timeoutMs ?? options.timeoutMs}m`);
       const timeout = AbortSignal.timeout(timeoutMs ?? options.timeoutMs);
       const { response, text } = await send(`${options.baseUrl}${path}`, {
         method: verb,

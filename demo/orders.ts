@@ -13,7 +13,8 @@ import { expectStock, type OrderDraft, place, reasonOf, type Shop, type Way } fr
 /** An order of the story. */
 export type Purchase = {
   readonly way: Way;
-  readonly draft: OrderDraft;
+  /** The request that it came of. */
+  readonly request: OrderDraft;
   readonly orderId: string;
   readonly lines: readonly Line[];
 };
@@ -43,13 +44,13 @@ export async function placeOrders(shop: Shop, narrator: Narrator): Promise<Purch
     ttlSeconds: DAY_S,
   });
   await narrator.step(`Ben's app sends the same request ${REPETITIONS} times more`, async (expect) => {
-    const again = () => shop.over[ben.way].orders.createOrder(ben.draft);
+    const again = () => shop.over[ben.way].orders.createOrder(ben.request);
     const answers = await Promise.all(Array.from({ length: REPETITIONS }, again));
     for (const { order } of answers) expect("the order in the answer", order?.orderId, ben.orderId);
     return "still 1 order";
   });
   await narrator.step("Another order under the same request id", async (expect) => {
-    const other = { ...ben.draft, customerId: "somebody else" };
+    const other = { ...ben.request, customerId: "somebody else" };
     const reason = await refusal(() => shop.over.JSON.orders.createOrder(other));
     expect("the reason", reason, "REQUEST_ID_REUSED");
     return reason;
@@ -120,20 +121,20 @@ async function buy(shop: Shop, narrator: Narrator, text: string, wish: Wish): Pr
     lines: items.map(({ sku, quantity, unitAmount }) => ({ sku, quantity, unitAmount: BigInt(unitAmount) })),
     currency: "EUR",
     ttl: { seconds: BigInt(ttlSeconds) },
-    requestId: randomUUID(),
   };
-  let orderId = "";
+  let purchase: Purchase | undefined;
   await narrator.step(text, async (expect) => {
-    const { order, reason } = await place(shop, way, draft);
+    const { order, request, reason } = await place(shop, way, draft);
     if (!order) throw new Error(`the order was refused: ${reason}`);
-    orderId = order.orderId;
+    purchase = { way, request, orderId: order.orderId, lines };
     expect("the state", stateName(order.state), "PENDING");
     expect("the total in cents", order.totalAmount, BigInt(total));
     expect("the time to pay in s", secondsBetween(order.updateTime, order.expireTime), ttlSeconds);
     shop.expected.reserve(lines);
     return `${(total / 100).toFixed(2)} EUR`;
   });
-  return { way, draft, orderId, lines };
+  if (!purchase) throw new Error("a step that ended well has an order");
+  return purchase;
 }
 
 async function expectExpiry(shop: Shop, expect: Expect, { orderId, lines }: Purchase): Promise<string> {

@@ -57,7 +57,7 @@ async function rush(shop: Shop, narrator: Narrator, sku: string): Promise<Outcom
     }),
   );
   const attempt = async (buyer: Buyer): Promise<Outcome> => {
-    const draft = { customerId: buyer.name, lines: [{ sku, quantity: 1 }], requestId: randomUUID() };
+    const draft = { customerId: buyer.name, lines: [{ sku, quantity: 1 }] };
     return { buyer, placed: await place(shop, buyer.way, draft) };
   };
   let outcomes = await Promise.all(buyers.map(attempt));

@@ -76,24 +76,28 @@ export function openShop(gatewayUrl: string, isOwnStack: boolean): Shop {
 
 export type OrderDraft = MessageInitShape<typeof CreateOrderRequestSchema>;
 
-/** What became of an order: the order, or the reason why there is none. */
+/** What became of an order: the order and the request that it came of, or the reason why there is none. */
 export type Placed =
-  | { readonly order: Order; readonly reason?: never }
-  | { readonly order?: never; readonly reason: string };
+  | { readonly order: Order; readonly request: OrderDraft; readonly reason?: never }
+  | { readonly order?: never; readonly request?: never; readonly reason: string };
+
+/** How often an order is placed anew; whoever is given up that often meets a system that is away. */
+const PLACINGS_MAX = 5;
 
 /**
- * Places an order; one that was given up, because a part was gone for long, is placed anew as the contract
- * says.
+ * Places an order; one that was given up, because a part was gone for long, is placed anew under another
+ * request_id, as the contract says.
  */
 export async function place(shop: Shop, way: Way, draft: OrderDraft): Promise<Placed> {
-  for (;;) {
+  for (let placing = 1; ; placing += 1) {
+    const request = { ...draft, requestId: randomUUID() };
     try {
-      const { order } = await shop.over[way].orders.createOrder({ requestId: randomUUID(), ...draft });
+      const { order } = await shop.over[way].orders.createOrder(request);
       if (!order) throw new Error("the answer has no order");
-      return { order };
+      return { order, request };
     } catch (error) {
       const reason = reasonOf(error);
-      if (reason !== "ORDER_REJECTED" || shop.isOwnStack) return { reason };
+      if (reason !== "ORDER_REJECTED" || shop.isOwnStack || placing === PLACINGS_MAX) return { reason };
       shop.troubles.abandoned += 1;
     }
   }

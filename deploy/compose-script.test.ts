@@ -35,7 +35,11 @@ function makeHouse(engine: Engine | "missing") {
   const tools = join(home, "tools");
   mkdirSync(tools, { recursive: true });
   mkdirSync(join(home, "deploy", "certificates"), { recursive: true });
-  for (const path of ["compose.yaml", "deploy/compose.sh"]) cpSync(join(ROOT, path), join(home, path));
+  for (const path of ["compose.yaml", "deploy/compose.sh", ...MOUNTED]) {
+    cpSync(join(ROOT, path), join(home, path));
+    // As in a clone of somebody who keeps everything to himself.
+    chmodSync(join(home, path), 0o600);
+  }
   // The shell's own tools, and no docker that may be installed here.
   for (const tool of SHELL_TOOLS) linkTool(tool, tools);
   if (engine !== "missing") {
@@ -48,6 +52,7 @@ function makeHouse(engine: Engine | "missing") {
     chmodSync(join(tools, "docker"), 0o755);
   }
   return {
+    home,
     environmentFile: () => readFileSync(join(home, ".env"), "utf8"),
     environmentPath: join(home, ".env"),
     calls: () => readFileSync(join(tools, "docker.calls"), "utf8"),
@@ -61,7 +66,9 @@ function makeHouse(engine: Engine | "missing") {
   };
 }
 
-const SHELL_TOOLS = "dirname mktemp rm cat cp cmp grep sed sort tail head od tr touch sleep".split(" ");
+const MOUNTED = ["postgres.conf", "databases.sh", "rabbitmq.conf"].map((name) => `deploy/${name}`);
+
+const SHELL_TOOLS = "chmod dirname mktemp rm cat cp cmp grep sed sort tail head od tr touch sleep".split(" ");
 
 function linkTool(name: string, into: string): void {
   writeFileSync(join(into, name), `#!/bin/sh\nPATH=/usr/bin:/bin exec ${name} "$@"\n`);
@@ -160,7 +167,23 @@ describe("the passwords", () => {
     assert.match(stdout, /http:\/\/127\.0\.0\.1:9000/);
     assert.match(house.environmentFile(), /^HOLDFAST_PORT=9000\nPOSTGRES_PASSWORD=mine\nORDER=2\n[A-Z_]+=/);
     assert.match(house.calls(), /--scale order=2 --scale inventory=1/);
+    assert.equal(statSync(house.environmentPath).mode & 0o077, 0, "nobody else may read them");
   });
+
+  test("are refused if a URL would take them for something else", () => {
+    const house = makeHouse(healthyEngine);
+    writeFileSync(house.environmentPath, "POSTGRES_PASSWORD=half/half\n");
+    const { status, complaint } = house.run("up");
+    assert.equal(status, 1);
+    assert.match(complaint.join("\n"), /^POSTGRES_PASSWORD in \.env has a character/);
+    assert.doesNotMatch(complaint.join("\n"), /half/);
+  });
+});
+
+test("what containers read is readable for them, whatever the clone's files were", () => {
+  const house = makeHouse(healthyEngine);
+  assert.equal(house.run("up").status, 0);
+  for (const path of MOUNTED) assert.equal(statSync(join(house.home, path)).mode & 0o444, 0o444, path);
 });
 
 test("what the environment says goes before .env", () => {

@@ -129,9 +129,15 @@ read_settings() {
 make_passwords() {
   umask 077
   touch .env
+  chmod go= .env
   if [ -n "$(tail -c 1 .env)" ]; then echo >>.env; fi
   for name in $(sed -n 's/^[^#]*\${\([A-Z_]*PASSWORD\):?.*/\1/p' compose.yaml | sort -u); do
-    grep -q "^$name=." .env && continue
+    if grep -q "^$name=." .env; then
+      grep -Eq "^$name=[A-Za-z0-9._~-]+\$" .env || fail \
+        "$name in .env has a character that has a meaning in a URL." \
+        'Take letters, digits and . _ ~ - only, and set the same one at the server that has it.'
+      continue
+    fi
     printf '%s=%s\n' "$name" "$(od -An -N 24 -tx1 /dev/urandom | tr -d ' \n')" >>.env
   done
 }
@@ -175,6 +181,8 @@ up() {
   inventory=$(count INVENTORY)
   image=$(sed -n 's/^ *image: *\(holdfast:.*\)/\1/p' compose.yaml | head -n 1)
   make_passwords
+  # Containers read them as users of their own.
+  chmod a+r deploy/postgres.conf deploy/databases.sh deploy/rabbitmq.conf
   build order envoy
   check_port
   say 'starting Postgres and RabbitMQ, then the services, then the gateway'

@@ -99,7 +99,10 @@ async function findPip(python: string, fresh: string, log: (line: string) => voi
   const made = await runInstaller([python, "-m", "venv", venv]);
   if (!made.ok && mayInstallWithApt()) {
     log("Python has no pip and no venv; installing python3-venv with apt-get");
-    await installWithApt("python3-venv");
+    const installed = await installWithApt("python3-venv");
+    if (!installed.ok) {
+      throw missing(`Python has neither pip nor venv, and apt-get failed: ${installed.lastLine}`);
+    }
     await runInstaller([python, "-m", "venv", "--clear", venv]);
   }
   const pip = join(venv, "bin", "pip");

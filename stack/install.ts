@@ -38,6 +38,8 @@ set -e
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
   printf '#!/bin/sh\\nexit 101\\n' > "$policy"
   chmod +x "$policy"
 fi
@@ -47,10 +49,15 @@ apt-get install -y --no-install-recommends "$1"
 if [ "$1" = rabbitmq-server ] && [ -d /run/systemd/system ]; then systemctl disable rabbitmq-server; fi
 `;
 
-/** Installs a Debian package, as root or by a sudo that asks nothing. */
-export async function installWithApt(name: string): Promise<{ ok: boolean; lastLine: string }> {
+let installing: Promise<unknown> = Promise.resolve();
+
+/** Installs a Debian package, as root or by a sudo that asks nothing: one at a time, as apt-get wants it. */
+export function installWithApt(name: string): Promise<{ ok: boolean; lastLine: string }> {
   const prefix = process.getuid?.() === 0 ? [] : ["sudo", "-n"];
-  return await runInstaller([...prefix, "sh", "-c", APT_SCRIPT, "sh", name]);
+  const install = () => runInstaller([...prefix, "sh", "-c", APT_SCRIPT, "sh", name]);
+  const done = installing.then(install, install);
+  installing = done;
+  return done;
 }
 
 /** Says whether packages can be installed by apt-get without asking anyone. */

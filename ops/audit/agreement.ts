@@ -20,6 +20,7 @@ export type OrderFacts = {
   /** Since it fell due; negative while it has time, undefined if it was never PENDING. */
   readonly overdueMs: number | undefined;
   readonly endTime: number | undefined;
+  readonly expireTime: number | undefined;
   /** Whether it was paid after its time, with stock that was reserved again. */
   readonly isLate: boolean;
   /** Under which its stock was reserved again, or a try was made. */
@@ -95,14 +96,18 @@ export function suspicionsOf(
       first,
       agreeing[order.isLate ? "EXPIRED" : order.state],
       limits,
-      forgottenBefore,
+      isBefore(order.isLate ? order.expireTime : order.endTime, forgottenBefore),
     ),
     ...(order.lateReservationId === undefined
       ? []
-      : suspicionsOfOne(order, late, agreeingLate(order), limits, forgottenBefore)),
+      : suspicionsOfOne(order, late, agreeingLate(order), limits, isBefore(order.endTime, forgottenBefore))),
     ...more.map((second) => suspicionOfSecond(second, limits)),
     ...strays.flatMap((stray) => suspicionsOfStray(stray, limits, "that does not know of it")),
   ];
+}
+
+function isBefore(time: number | undefined, limit: number): boolean {
+  return time !== undefined && time < limit;
 }
 
 type Agreeing = readonly (ReservationState | undefined)[];
@@ -188,11 +193,10 @@ function suspicionsOfOne(
   reservation: ReservationFacts | undefined,
   allowed: Agreeing,
   limits: Limits,
-  forgottenBefore: number,
+  mayBeForgotten: boolean,
 ): Suspicion[] {
   if (reservation) return suspicionsOfBoth(order, reservation, allowed, limits);
-  if (allowed.includes(undefined)) return [];
-  if (order.endTime !== undefined && order.endTime < forgottenBefore) return [];
+  if (allowed.includes(undefined) || mayBeForgotten) return [];
   return [
     {
       kind: "RESERVATION_MISSING",
@@ -242,9 +246,7 @@ function suspicionsOfBoth(
 
 /** An outcome that Inventory has not heard of yet: its event is on its way, or lost. */
 function awaitsEvent(order: OrderFacts, reservation: ReservationFacts): boolean {
-  if (reservation.state !== "ACTIVE") return false;
-  // An order that is rejected for its stock has none, and tells Inventory nothing.
-  return order.state === "REJECTED" ? order.rejectionReason === "ABANDONED" : order.endTime !== undefined;
+  return reservation.state === "ACTIVE" && order.endTime !== undefined;
 }
 
 function nameLines(lines: readonly Line[]): string {

@@ -13,6 +13,7 @@ type OrderRow = {
   readonly unchanged_ms: number;
   readonly overdue_ms: number | null;
   readonly end_time: Date | null;
+  readonly expire_time: Date | null;
   readonly late: boolean;
   readonly late_reservation_id: string | null;
   readonly trying_ms: number | null;
@@ -80,8 +81,8 @@ async function selectOrders(sql: Sql, tenant: string, which: postgres.Fragment):
         and ${which}
     )
     select
-      page.order_id, page.state, page.version, page.rejection_reason, page.end_time, page.late,
-      page.late_reservation_id,
+      page.order_id, page.state, page.version, page.rejection_reason, page.end_time, page.expire_time,
+      page.late, page.late_reservation_id,
       (extract(epoch from clock_timestamp() - page.late_attempt_time) * 1000)::double precision as trying_ms,
       (extract(epoch from clock_timestamp() - page.create_time) * 1000)::double precision as age_ms,
       (extract(epoch from clock_timestamp() - page.update_time) * 1000)::double precision as unchanged_ms,
@@ -120,6 +121,7 @@ function factsFrom(tenant: string, row: OrderRow): OrderFacts {
     unchangedMs: row.unchanged_ms,
     overdueMs: row.overdue_ms ?? undefined,
     endTime: row.end_time?.getTime(),
+    expireTime: row.expire_time?.getTime(),
     isLate: row.late,
     lateReservationId: row.late_reservation_id ?? undefined,
     tryingMs: row.trying_ms ?? undefined,

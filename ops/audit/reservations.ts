@@ -68,7 +68,7 @@ export async function readReservations(
 
 /**
  * The time before which ended reservations may have been taken out of use with their partition: the lower
- * bound of the oldest one that is attached.
+ * bound of the oldest one that is attached and not about to be detached.
  */
 export async function readForgottenBefore(sql: Sql): Promise<number> {
   const [row] = await sql<{ oldest: Date | null }[]>`
@@ -77,7 +77,8 @@ export async function readForgottenBefore(sql: Sql): Promise<number> {
     ) as oldest
     from pg_inherits
     join pg_class as child on child.oid = pg_inherits.inhrelid
-    where pg_inherits.inhparent = 'ended_reservations'::regclass`;
+    where pg_inherits.inhparent = 'ended_reservations'::regclass
+      and not pg_inherits.inhdetachpending`;
   return row?.oldest?.getTime() ?? Number.POSITIVE_INFINITY;
 }
 

@@ -62,9 +62,11 @@ export async function auditSystem(options: AuditOptions): Promise<AuditReport> {
     inventory: openReadOnly(options.inventoryDatabaseUrl),
   };
   try {
-    const forgottenBefore = await readForgottenBefore(databases.inventory);
+    let forgottenBefore = await readForgottenBefore(databases.inventory);
     const judge = (one: Case) => suspicionsOf(one, limits, forgottenBefore);
     const walk = await walkAll(databases, judge);
+    // A month may have been taken out of use meanwhile.
+    forgottenBefore = await readForgottenBefore(databases.inventory);
     const settled = await settle(databases, judge, walk.suspicions);
     const stock = await auditAllStock(databases.inventory);
     const outboxes = {

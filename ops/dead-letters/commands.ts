@@ -81,17 +81,24 @@ function sayWhole({ say }: Desk, letter: DeadLetter): void {
   say(JSON.stringify(jsonOf(letter), null, 2));
 }
 
+// What was lost goes back to the queue that it had been for.
 async function replay({ letters, say }: Desk, { queue, messageId, type }: DeadLetter): Promise<void> {
+  const destination = (await letters.show(queue, messageId))?.queue ?? queue;
   const isDone = await letters.replay(queue, messageId);
-  say(isDone ? `${type} ${messageId} is back in ${queue}.` : `${messageId} was gone already.`);
+  say(isDone ? `${type} ${messageId} is back in ${destination}.` : `${messageId} was gone already.`);
 }
 
 async function replayAll(desk: Desk, [only]: readonly string[]): Promise<number> {
   const queues = only === undefined ? QUEUES : QUEUES.filter((queue) => queue === only);
   if (queues.length === 0) return usage(desk, `"${only}" is none of ${QUEUES.join(", ")}.`);
-  let total = 0;
-  for (const queue of queues) total += await desk.letters.replayAll(queue);
-  desk.say(`${total} messages are back in their queues.`);
+  let [replayed, kept] = [0, 0];
+  for (const queue of queues) {
+    const done = await desk.letters.replayAll(queue);
+    replayed += done.replayed;
+    kept += done.kept;
+  }
+  desk.say(`${replayed} messages are back in their queues.`);
+  if (kept > 0) desk.say(`${kept} stay dead letters: the queues that they were for do not exist.`);
   return 0;
 }
 
