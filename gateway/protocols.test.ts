@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { type DescMethod, getOption } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, createClient, type Transport } from "@connectrpc/connect";
 import {
   createConnectTransport,
@@ -10,7 +11,11 @@ import {
 } from "@connectrpc/connect-node";
 import { DomainError } from "#libs/reasons";
 import { http } from "#proto/google/api/annotations_pb.ts";
-import { ErrorInfoSchema, PreconditionFailureSchema } from "#proto/google/rpc/error_details_pb.ts";
+import {
+  ErrorInfoSchema,
+  PreconditionFailureSchema,
+  RetryInfoSchema,
+} from "#proto/google/rpc/error_details_pb.ts";
 import { InventoryService, Item_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import { OrderReservationService } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
 import { Order_State, OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
@@ -18,6 +23,8 @@ import { failureOf, startTestGateway, type TestGateway } from "./testing.ts";
 
 const known = "2a0b6a0e-7e57-4d3b-9d6f-0c4c5a4a1b11";
 const unknown = "2a0b6a0e-7e57-4d3b-9d6f-0c4c5a4a1b12";
+/** An order that is asked for while its service is overloaded. */
+const refused = "2a0b6a0e-7e57-4d3b-9d6f-0c4c5a4a1b13";
 
 let gateway: TestGateway;
 let transports: Record<string, Transport>;
@@ -38,6 +45,9 @@ before(async () => {
       throw new DomainError("ORDER_NOT_FOUND", "there is no such order: grüße", {
         metadata: { order_id: orderId },
       });
+    }
+    if (orderId === refused) {
+      throw new DomainError("OVERLOADED", "4,096 calls are waiting already", { retryAfterMs: 1_500 });
     }
     return { order: { orderId, state: Order_State.PENDING, lines: [{ sku: "tea" }] } };
   });
@@ -91,6 +101,21 @@ describe("each protocol", () => {
       assert.deepEqual(info?.metadata, { order_id: unknown });
     });
 
+    test(`${name} tells when to come back after an overload, and the gateway asks only once`, async () => {
+      const transport = transports[name];
+      assert.ok(transport);
+      const callsBefore = gateway.order.calls.length;
+      const error = await failureOf(createClient(OrderService, transport).getOrder({ orderId: refused }));
+      assert.equal(error.code, Code.ResourceExhausted);
+      assert.equal(error.rawMessage, "4,096 calls are waiting already");
+      const [info] = error.findDetails(ErrorInfoSchema);
+      assert.deepEqual([info?.reason, info?.domain], ["OVERLOADED", "holdfast"]);
+      const [retry] = error.findDetails(RetryInfoSchema);
+      assert.ok(retry?.retryDelay);
+      assert.equal(durationMs(retry.retryDelay), 1_500);
+      assert.equal(gateway.order.calls.length - callsBefore, 1);
+    });
+
     test(`${name} cannot reach the service that is between services only`, async () => {
       const transport = transports[name];
       assert.ok(transport);
@@ -140,6 +165,26 @@ describe("each protocol", () => {
         { "@type": `type.googleapis.com/${PreconditionFailureSchema.typeName}`, violations: [violation] },
       ],
     });
+  });
+
+  test("JSON tells when to come back after an overload, and the gateway asks only once", async () => {
+    const callsBefore = gateway.order.calls.length;
+    const { response, body } = await getJson(`/v1/orders/${refused}`);
+    assert.equal(response.status, 429);
+    assert.deepEqual(body, {
+      code: 8,
+      message: "4,096 calls are waiting already",
+      details: [
+        {
+          "@type": `type.googleapis.com/${ErrorInfoSchema.typeName}`,
+          reason: "OVERLOADED",
+          domain: "holdfast",
+          metadata: {},
+        },
+        { "@type": `type.googleapis.com/${RetryInfoSchema.typeName}`, retryDelay: "1.500s" },
+      ],
+    });
+    assert.equal(gateway.order.calls.length - callsBefore, 1);
   });
 
   test("JSON prints zeros, empty lists and states, and leaves out what is absent", async () => {

@@ -105,7 +105,7 @@ export class Streams {
     }
     // A request that is complete with this keeps nothing.
     if (!isLast && this.#bodies.keptBytes > limits.incompleteBytes) {
-      this.#breakOffLargest((other) => other.keptBytes());
+      this.#breakOffLargest((other) => other.keptBytes(), errorCodes.enhanceYourCalm);
     }
     if (stream.closed) {
       this.#readAway(stream, isLast);
@@ -186,7 +186,8 @@ export class Streams {
 
   /** More waits for the peer than may: the answer of which most does is broken off. */
   breakOffUnread(): void {
-    this.#breakOffLargest(({ unsentBytes }) => unsentBytes);
+    // Not ENHANCE_YOUR_CALM, by which a client may know that nothing was done.
+    this.#breakOffLargest(({ unsentBytes }) => unsentBytes, errorCodes.cancel);
   }
 
   /** The connection is gone. */
@@ -239,7 +240,7 @@ export class Streams {
   // The stream that keeps the most, and of several the oldest: behind a proxy those that share a connection
   // are strangers, and the one that just sends need not be the one that takes the room. One is enough: it
   // keeps no less than what has made it too much.
-  #breakOffLargest(bytesOf: (stream: ServerStream) => number): void {
+  #breakOffLargest(bytesOf: (stream: ServerStream) => number, code: ErrorCode): void {
     let largest: ServerStream | undefined;
     let mostBytes = 0;
     for (const stream of this.#open.values()) {
@@ -248,7 +249,7 @@ export class Streams {
       largest = stream;
       mostBytes = bytes;
     }
-    if (largest) this.#end(largest, errorCodes.enhanceYourCalm);
+    if (largest) this.#end(largest, code);
   }
 
   // The stream ends, and whoever serves it is told as if the peer had gone. A fault of the peer is counted:

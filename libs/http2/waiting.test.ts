@@ -61,8 +61,8 @@ test("above the limit the answer that keeps the most is broken off, of several t
   assert.deepEqual(brokenOff(peer), []);
   peer.send(...asked(3_001, 1), ...asked(3_003, 5));
   await peer.settle();
-  const calmed = [1_001, 1, 3].map((id) => `RST_STREAM ${id} ENHANCE_YOUR_CALM`);
-  assert.deepEqual(brokenOff(peer), calmed);
+  const cancelled = [1_001, 1, 3].map((id) => `RST_STREAM ${id} CANCEL`);
+  assert.deepEqual(brokenOff(peer), cancelled);
   // Whoever serves them is told.
   assert.deepEqual(goneSince(from), [1, 3, 1_001]);
   assert.equal(connection.open(), MOST);
@@ -88,7 +88,7 @@ test("answers that have left, or are taken back, count no more", async () => {
   // The frames of 16 KiB that left make room for no whole page.
   peer.send(...asked(2_001, 1));
   await peer.settle();
-  assert.deepEqual(brokenOff(peer), ["RST_STREAM 1001 ENHANCE_YOUR_CALM"]);
+  assert.deepEqual(brokenOff(peer), ["RST_STREAM 1001 CANCEL"]);
   peer.send(settingsFrame([[settingIds.initialWindowSize, MEGABYTE]]));
   await peer.until("all have left", () => connection.open() === 0);
   peer.destroy();
@@ -98,7 +98,7 @@ test("whoever writes an answer that is broken off is not made to wait", async ()
   const { peer, connection } = await openShut();
   peer.send(...asked(1, 1, MOST + 2));
   await peer.settle();
-  assert.deepEqual(brokenOff(peer), ["RST_STREAM 1 ENHANCE_YOUR_CALM"]);
+  assert.deepEqual(brokenOff(peer), ["RST_STREAM 1 CANCEL"]);
   const stream = scene.served.at(-1);
   assert.ok(stream);
   assert.deepEqual(

@@ -67,3 +67,15 @@ function hashOf(filter: readonly unknown[]): string {
     .digest("base64url")
     .slice(0, FILTER_HASH_CHARACTERS);
 }
+
+/**
+ * Cuts what was read, which is one more than the page has if there is another page, to the page; `last` is
+ * its last entry then.
+ */
+export function pageOf<Entry>(
+  found: readonly Entry[],
+  pageSize: number,
+): { readonly page: readonly Entry[]; readonly last: Entry | undefined } {
+  const page = found.slice(0, pageSize);
+  return { page, last: found.length > pageSize ? page.at(-1) : undefined };
+}

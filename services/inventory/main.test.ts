@@ -16,6 +16,8 @@ import { until } from "./testing/until.ts";
 
 const MAIN = join(import.meta.dirname, "main.ts");
 const START_LIMIT_MS = 15_000;
+/** Who reserve at once while the process is killed. */
+const CALLERS = 8;
 
 let database: InventoryDatabase;
 let broker: TestBroker;
@@ -133,6 +135,8 @@ describe("the process", () => {
     try {
       await reserve(running, "tea", 1);
       await until(async () => /expiries_total\{trigger="sweeper"\} 1/.test(await metricsOf(running)));
+      const nudges = await database.sql`select from outbox where nudge_queue is not null`;
+      assert.equal(nudges.length, 0, "nobody would consume a nudge");
     } finally {
       assert.equal(await stop(running), 0);
     }
@@ -140,15 +144,34 @@ describe("the process", () => {
 
   test("a killed process leaves nothing half done", async () => {
     const running = await start();
-    const ids = Array.from({ length: 200 }, () => randomUUID());
     const client = clientOf(running);
-    const answered = Promise.allSettled(
-      ids.map((reservationId) =>
-        client.createReservation({ reservationId, lines: [{ sku: "tea", quantity: 1 }], owner: "till-1" }),
-      ),
-    );
+    await client.createItem({ sku: "plenty" });
+    await client.adjustStock({ changes: [{ sku: "plenty", delta: 1_000_000 }] });
+    const answered: string[] = [];
+    let rejected = 0;
+    const giveUpAt = performance.now() + 15_000;
+    const callers = Array.from({ length: CALLERS }, async () => {
+      // Each goes on until one of them has met the kill, so that it can't come too late.
+      while (rejected === 0 && performance.now() < giveUpAt) {
+        const reservationId = randomUUID();
+        const lines = [{ sku: "plenty", quantity: 1 }];
+        await client.createReservation({ reservationId, lines, owner: "till-1" }).then(
+          () => answered.push(reservationId),
+          () => (rejected += 1),
+        );
+      }
+    });
+    await until(() => answered.length > 0);
+    assert.equal(rejected, 0);
     running.process.kill("SIGKILL");
-    await answered;
+    await Promise.all(callers);
+    assert.ok(rejected > 0, "the kill met nobody");
+    const rows = await database.sql<{ id: string }[]>`
+      select reservation_id as id
+      from reservations
+      where tenant_id = 'demo'
+        and reservation_id = any(${answered}::uuid[])`;
+    assert.deepEqual(rows.map(({ id }) => id).sort(), answered.sort());
     const again = await start();
     try {
       const verified = await clientOf(again).verifyStock({});

@@ -60,6 +60,7 @@ describe("items and locations", () => {
       ["b", "c"],
       ["d", "e"],
     ]);
+    assert.equal(third.nextPageToken, "", "a last page that is full is the last all the same");
     assert.equal(
       (await refusal(page(first.nextPageToken ?? "", pb.Item_State.ACTIVE))).reason,
       "INVALID_FIELD",

@@ -1,6 +1,6 @@
 /** The calls about items and locations. */
 import type { Sql } from "#libs/db";
-import { decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
+import { decodePageToken, encodePageToken, type Handlers, pageOf, pageSizeOf } from "#libs/rpc";
 import {
   ArchiveItemRequestSchema,
   CreateItemRequestSchema,
@@ -48,10 +48,10 @@ export function createCatalogueHandlers(sql: Sql): CatalogueHandlers {
       const filter = ["items", caller.tenant, state];
       const [after = ""] = decodePageToken(pageToken, filter, ["text"]) ?? [];
       const limit = pageSizeOf(pageSize);
-      const items = await listItems(sql, caller.tenant, { after, limit, state: itemStateOf(state) });
-      const last = items.length === limit ? items.at(-1) : undefined;
+      const wanted = { after, limit: limit + 1, state: itemStateOf(state) };
+      const { page, last } = pageOf(await listItems(sql, caller.tenant, wanted), limit);
       return {
-        items: items.map(itemMessage),
+        items: page.map(itemMessage),
         nextPageToken: last ? encodePageToken(filter, [last.sku]) : "",
       };
     },
@@ -67,10 +67,10 @@ export function createCatalogueHandlers(sql: Sql): CatalogueHandlers {
       const filter = ["locations", caller.tenant];
       const [after = ""] = decodePageToken(pageToken, filter, ["text"]) ?? [];
       const limit = pageSizeOf(pageSize);
-      const locations = await listLocations(sql, caller.tenant, { after, limit });
-      const last = locations.length === limit ? locations.at(-1) : undefined;
+      const found = await listLocations(sql, caller.tenant, { after, limit: limit + 1 });
+      const { page, last } = pageOf(found, limit);
       return {
-        locations: locations.map(locationMessage),
+        locations: page.map(locationMessage),
         nextPageToken: last ? encodePageToken(filter, [last.locationId]) : "",
       };
     },

@@ -1,7 +1,7 @@
 /** The calls about reservations: those made directly, and those that orders make. */
 import { isOneCallsFault, type Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
-import { type Call, decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
+import { type Call, decodePageToken, encodePageToken, type Handlers, pageOf, pageSizeOf } from "#libs/rpc";
 import { type InventoryService, Reservation_State } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import type { OrderReservationService } from "#proto/holdfast/inventory/v1/order_reservations_pb.ts";
 import type { Changes } from "../changes.ts";
@@ -46,15 +46,11 @@ export function createReservationHandlers(sql: Sql, changes: Changes): Reservati
       const filter = ["reservations", caller.tenant, state, owner];
       const after = reservationKeyOf(decodePageToken(pageToken, filter, ["time", "uuid"]));
       const limit = pageSizeOf(pageSize);
-      const reservations = await listReservations(
-        sql,
-        caller.tenant,
-        { state: reservationStateOf(state), owner },
-        { after, limit },
-      );
-      const last = reservations.length === limit ? reservations.at(-1) : undefined;
+      const wanted = { state: reservationStateOf(state), owner };
+      const found = await listReservations(sql, caller.tenant, wanted, { after, limit: limit + 1 });
+      const { page, last } = pageOf(found, limit);
       return {
-        reservations: reservations.map(reservationMessage),
+        reservations: page.map(reservationMessage),
         nextPageToken: last ? encodePageToken(filter, [String(last.createTime), last.reservationId]) : "",
       };
     },

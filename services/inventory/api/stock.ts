@@ -1,7 +1,7 @@
 /** The calls about the counters and their ledger. */
 import type { Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
-import { decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
+import { decodePageToken, encodePageToken, type Handlers, pageOf, pageSizeOf } from "#libs/rpc";
 import type { InventoryService } from "#proto/holdfast/inventory/v1/inventory_pb.ts";
 import type { Changes } from "../changes.ts";
 import { holderKeyOf, movementKeyOf } from "../convert/pages.ts";
@@ -36,10 +36,10 @@ export function createStockHandlers(sql: Sql, ledgerSql: Sql, changes: Changes):
       const filter = ["stock", caller.tenant, ...[...new Set(skus)].sort()];
       const [after = ""] = decodePageToken(pageToken, filter, ["text"]) ?? [];
       const limit = pageSizeOf(pageSize);
-      const stock = await listStock(sql, caller.tenant, { skus, after, limit });
-      const last = stock.length === limit ? stock.at(-1) : undefined;
+      const found = await listStock(sql, caller.tenant, { skus, after, limit: limit + 1 });
+      const { page, last } = pageOf(found, limit);
       return {
-        stock: stock.map(stockMessage),
+        stock: page.map(stockMessage),
         nextPageToken: last ? encodePageToken(filter, [last.sku]) : "",
       };
     },
@@ -67,12 +67,12 @@ function createLedgerHandlers(
       const filter = ["holders", caller.tenant, sku];
       const after = holderKeyOf(decodePageToken(pageToken, filter, ["text", "uuid"]));
       const limit = pageSizeOf(pageSize);
-      const explanation = await explainStock(sql, caller.tenant, sku, { after, limit });
+      const explanation = await explainStock(sql, caller.tenant, sku, { after, limit: limit + 1 });
       const { stock, holders, holderCount, recentMovements } = explanation;
-      const last = holders.length === limit ? holders.at(-1) : undefined;
+      const { page, last } = pageOf(holders, limit);
       return {
         stock: stockMessage(stock),
-        holders: holders.map(holderMessage),
+        holders: page.map(holderMessage),
         holderCount,
         recentMovements: recentMovements.map(movementMessage),
         nextPageToken: last ? encodePageToken(filter, [last.locationId, last.reservationId]) : "",
@@ -83,12 +83,12 @@ function createLedgerHandlers(
       const filter = ["movements", caller.tenant, sku, locationId];
       const after = movementKeyOf(decodePageToken(pageToken, filter, ["time", "text", "number"]));
       const limit = pageSizeOf(pageSize);
-      const movements = await listMovements(sql, caller.tenant, { sku, locationId, after, limit });
+      const wanted = { sku, locationId, after, limit: limit + 1 };
+      const { page, last } = pageOf(await listMovements(sql, caller.tenant, wanted), limit);
       // Only what has no movements at all may be an item that is not there.
-      if (movements.length === 0) await readItem(sql, caller.tenant, sku);
-      const last = movements.length === limit ? movements.at(-1) : undefined;
+      if (page.length === 0) await readItem(sql, caller.tenant, sku);
       return {
-        movements: movements.map(movementMessage),
+        movements: page.map(movementMessage),
         nextPageToken: last
           ? encodePageToken(filter, [String(last.createTime), last.locationId, String(last.version)])
           : "",

@@ -153,20 +153,20 @@ describe("two instances at once", () => {
       let archived = false;
       const late: string[] = [];
       const buyers = Array.from({ length: 8 }, async (_, at) => {
-        for (let tries = 0; tries < 20; tries += 1) {
+        // Each goes on until it has tried five times after the answer, however late that comes.
+        for (let lateTries = 0; lateTries < 5; ) {
           const afterwards = archived;
           const outcome = await outcomeOf(at, orderCall(uuidv7(), { [sku]: 1 }));
-          if (afterwards) late.push(outcome);
+          if (!afterwards) continue;
+          late.push(outcome);
+          lateTries += 1;
         }
       });
-      const archiving = archiveItem(scene.sql, "demo", sku).then(() => {
+      const archiving = archiveItem(scene.sql, "demo", sku).finally(() => {
         archived = true;
       });
       await Promise.all([...buyers, archiving]);
-      assert.deepEqual(
-        late.filter((outcome) => outcome !== "ITEM_ARCHIVED"),
-        [],
-      );
+      assert.deepEqual(countOf(late), { ITEM_ARCHIVED: 40 });
     }
   });
 

@@ -1,6 +1,6 @@
 /** The calls that change nothing. */
 import type { Sql } from "#libs/db";
-import { decodePageToken, encodePageToken, type Handlers, pageSizeOf } from "#libs/rpc";
+import { decodePageToken, encodePageToken, type Handlers, pageOf, pageSizeOf } from "#libs/rpc";
 import type { OrderService } from "#proto/holdfast/order/v1/order_pb.ts";
 import { fromProtoState, toProtoOrder, toProtoTransition } from "../convert.ts";
 import { listHistory, listOrders } from "../store/lists.ts";
@@ -47,8 +47,7 @@ export function createReads(sql: Sql): Reads {
       const found = await listHistory(sql, call.caller.tenant, orderId, Number(after), limit + 1);
       // Every order has a first row.
       if (found.length === 0 && after === "0") throw orderNotFound(orderId);
-      const page = found.slice(0, limit);
-      const last = found.length > limit ? page.at(-1) : undefined;
+      const { page, last } = pageOf(found, limit);
       return {
         history: page.map(toProtoTransition),
         nextPageToken: last ? encodePageToken(filter, [String(last.sequence)]) : "",

@@ -316,15 +316,15 @@ describe("payments at the very moment at which their orders expire", () => {
       reserved.add(reservationId);
       return { state: "RESERVED" };
     };
-    await letFallDue(scene.sql, orderIds, -500);
+    await letFallDue(scene.sql, orderIds, -1_500);
     let isOver = false;
     const expiring = (async () => {
       while (!isOver) await Promise.all([scene.expiry.expireDue("demo"), other.expiry.expireDue("demo")]);
     })();
     const outcomes = await Promise.all(
       orderIds.map(async (orderId, index) => {
-        // The payments come over a second, half of them before the moment, each at both instances.
-        await pause(5 * index);
+        // The payments come over three seconds, half of them before the moment, each at both instances.
+        await pause(15 * index);
         const requestId = randomUUID();
         return await Promise.all(
           [scene, other].map((instance) => outcomeOf(orderId, { requestId }, instance)),
