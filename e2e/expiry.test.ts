@@ -23,7 +23,7 @@ import {
 
 const ORDERS = 1_000;
 const TTL_S = 3;
-const LAG_MAX_MS = 2_000;
+const LAG_MAX_MS = 4_000;
 
 let system: TestSystem;
 

@@ -65,15 +65,18 @@ test("with the broker stopped the sweeper alone expires; the stock is back with 
 });
 
 test("with the broker killed and started under way, every payment reaches the stock", async () => {
-  const count = 300;
-  const sku = await receive(system, count, "broker-killed");
-  const numbers = Array.from({ length: count }, (_, number) => number);
+  const units = 1_000_000;
+  const sku = await receive(system, units, "broker-killed");
   let settled = 0;
-  const buying = mapAtOnce(numbers, 10, async () => {
-    const { orderId } = await placeOrder(system, sku, 1);
-    const { order } = await system.orders.settleOrder({ orderId, requestId: randomUUID() });
-    assert.equal(stateOf(order), "SETTLED");
-    settled += 1;
+  let isKilled = false;
+  const buyers = Array.from({ length: 10 }, async () => {
+    // Each goes on until the broker is gone, so that this can't come too late.
+    while (!isKilled || settled < 300) {
+      const { orderId } = await placeOrder(system, sku, 1);
+      const { order } = await system.orders.settleOrder({ orderId, requestId: randomUUID() });
+      assert.equal(stateOf(order), "SETTLED");
+      settled += 1;
+    }
   });
   await until(
     "some have paid",
@@ -82,24 +85,37 @@ test("with the broker killed and started under way, every payment reaches the st
   );
   const pid = system.stack.processes().get("rabbitmq");
   await system.stack.kill("rabbitmq", "SIGKILL");
-  assert(settled < count, "all had paid before the broker was killed");
-  await buying;
+  isKilled = true;
+  await Promise.all(buyers);
   await system.stack.ready("rabbitmq");
   assert.notEqual(system.stack.processes().get("rabbitmq"), pid);
-  await untilCounters(system, sku, { onHand: 0, reserved: 0 });
+  await untilCounters(system, sku, { onHand: units - settled, reserved: 0 });
   await assertConsistent(system, [sku]);
 });
+
+/** How long an order takes when as many are placed at once as in the test below: the median. */
+async function measureLatencyMs(atOnce: number): Promise<number> {
+  const numbers = Array.from({ length: 8 * atOnce }, (_, number) => number);
+  const sku = await receive(system, numbers.length, "measured");
+  const tookMs = await mapAtOnce(numbers, atOnce, async (number) => {
+    const startedAt = performance.now();
+    await placeOrder(system.over[number % 2 === 0 ? "gRPC" : "JSON"], sku, 1);
+    return performance.now() - startedAt;
+  });
+  return tookMs.sort((one, other) => one - other)[tookMs.length >> 1] ?? 0;
+}
 
 test("1,000 callers who hang up in the middle leave no reservation without an order", async () => {
   const times = 1_000;
   const sku = await receive(system, times, "hung-up");
   const pids = [...system.stack.processes()].filter(([name]) => /^(order|inventory|envoy)/.test(name));
   const numbers = Array.from({ length: times }, (_, number) => number);
+  const latencyMs = await measureLatencyMs(25);
   const outcomes = await mapAtOnce(numbers, 25, (number) => {
     const { orders } = system.over[number % 2 === 0 ? "gRPC" : "JSON"];
     const lines = [{ sku, quantity: 1 }];
-    // From before the request is sent to about when its answer comes.
-    const signal = AbortSignal.timeout(number % 40);
+    // From before the request is sent to long after its answer would come.
+    const signal = AbortSignal.timeout(Math.round(((number % 40) / 20) * latencyMs));
     return orders.createOrder({ customerId: "ann", lines, requestId: randomUUID() }, { signal }).then(
       () => "answered",
       (error: unknown) => {
@@ -110,7 +126,8 @@ test("1,000 callers who hang up in the middle leave no reservation without an or
     );
   });
   const hungUp = outcomes.filter((outcome) => outcome === "hung up").length;
-  assert(hungUp > times / 4, `only ${hungUp} hung up before they were answered`);
+  // About half of them; fewer if the answers come sooner than those that were measured.
+  assert(hungUp > times / 10, `only ${hungUp} of ${times} hung up before they were answered`);
 
   await until(
     "no order is under way",

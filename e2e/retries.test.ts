@@ -175,6 +175,7 @@ async function rowsAddedBy(work: () => Promise<void>): Promise<Record<string, nu
   const present = await countRows(system);
   await work();
   await until("all events are published", outboxRows, (rows) => rows === 0);
+  await until("no order that has ended has stock", endedWithStock, (rows) => rows === 0);
   const counts = await untilStill(() => countRows(system));
   const added = Object.entries(counts).map(([table, rows]) => [table, rows - (present[table] ?? 0)] as const);
   return Object.fromEntries(added.filter(([, rows]) => rows !== 0));
@@ -186,6 +187,22 @@ async function outboxRows(): Promise<number> {
     return row?.rows ?? 0;
   };
   return (await count(system.orderDatabase)) + (await count(system.inventoryDatabase));
+}
+
+/** Orders that have ended and whose reservations have not: the events that do it are under way. */
+async function endedWithStock(): Promise<number> {
+  const ended = await system.orderDatabase<{ id: string }[]>`
+    select order_id as id
+    from orders
+    where tenant_id = 'demo'
+      and state in ('SETTLED', 'CANCELLED', 'EXPIRED')`;
+  const [row] = await system.inventoryDatabase<{ rows: number }[]>`
+    select count(*)::int as rows
+    from reservations
+    where tenant_id = 'demo'
+      and reservation_id = any(${ended.map(({ id }) => id)}::uuid[])
+      and state = 'ACTIVE'`;
+  return row?.rows ?? 0;
 }
 
 /** Asks until the same answer has come ten times in a row. */

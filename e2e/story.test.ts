@@ -1,6 +1,8 @@
 /** The story of the README, told over each of the four protocols through the gateway. */
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { createClient } from "@connectrpc/connect";
@@ -79,7 +81,7 @@ for (const protocol of PROTOCOLS) {
       assert.equal(failure.metadata["order_id"], orderId);
     });
 
-    test("an order that nobody pays for expires by its nudge, and its stock comes back", async () => {
+    test("an order that nobody pays for expires, and its stock comes back", async () => {
       const sku = await receive(system, 5, "forgotten");
       const { orderId } = await placeOrder(system.over[protocol], sku, 5, 1);
       const expired = await until(
@@ -87,7 +89,8 @@ for (const protocol of PROTOCOLS) {
         () => historyOf(system, orderId),
         (rows) => rows.length === 3,
       );
-      assert.equal(expired.at(-1), "PENDING > EXPIRED by nudge");
+      // A busy machine may sweep before the nudge comes; that nudges do it alone is shown without a sweeper.
+      assert.match(expired.at(-1) ?? "", /^PENDING > EXPIRED by (nudge|sweeper)$/);
       const { order } = await system.over[protocol].orders.getOrder({ orderId });
       assert.equal(stateOf(order), "EXPIRED");
       await untilCounters(system, sku, { onHand: 5, reserved: 0 });
@@ -201,6 +204,70 @@ test("JSON is as the README shows it, and Idempotency-Key makes a request repeat
   const again = await Promise.all([post(), post(), post()]);
   for (const answer of again) assert.equal(answer.get("orderId"), orderId);
   await untilCounters(system, sku, { onHand: 10, reserved: 2 });
+});
+
+/** The calls of the README's first order, as its curl commands make them. */
+function readFirstOrder(idempotencyKey: string): { path: string; init: RequestInit }[] {
+  const readme = readFileSync(join(import.meta.dirname, "../README.md"), "utf8");
+  const [, commands = ""] = /^By curl:\n+```sh\n(.*?)\n```/ms.exec(readme) ?? [];
+  const lines = commands.replaceAll("\\\n", "").split("\n");
+  return lines.map((line) => {
+    const [, path, options = ""] = /^curl -s localhost:8080(\S+)(.*)/.exec(line) ?? [];
+    assert(path, `it is no call: ${line}`);
+    const body = /-d '([^']*)'/.exec(options)?.[1];
+    if (body === undefined) return { path, init: {} };
+    // What curl says of a body unless it is told otherwise.
+    const headers = new Headers({ "content-type": "application/x-www-form-urlencoded" });
+    if (options.includes("Idempotency-Key: $(uuidgen)")) headers.set("idempotency-key", idempotencyKey);
+    return { path, init: { method: "POST", headers, body } };
+  });
+}
+
+async function jsonOf(url: string, init: RequestInit): Promise<unknown> {
+  const response = await fetch(url, init);
+  const body: unknown = await response.json();
+  assert.equal(response.status, 200, JSON.stringify(body));
+  return body;
+}
+
+test("the README's first order is taken as its curl commands have it, in snake_case", async () => {
+  const calls = readFirstOrder(randomUUID());
+  const answers: unknown[] = [];
+  for (const { path, init } of calls) answers.push(await jsonOf(`${system.url}${path}`, init));
+  const [item, adjusted, ordered, stock, ...more] = answers;
+  assert.deepEqual(more, []);
+  assert.partialDeepStrictEqual(item, {
+    item: { sku: "tea", displayName: "Darjeeling, 100 g", state: "ACTIVE" },
+  });
+  assert.partialDeepStrictEqual(adjusted, {
+    movements: [{ sku: "tea", locationId: "main", type: "ADJUST", onHandDelta: 10, reason: "delivery" }],
+  });
+  assert.partialDeepStrictEqual(ordered, {
+    order: {
+      state: "PENDING",
+      customerId: "ada",
+      lines: [{ sku: "tea", quantity: 2, locationId: "main", unitAmount: "1250" }],
+      currency: "EUR",
+      totalAmount: "2500",
+    },
+  });
+  assert.partialDeepStrictEqual(stock, { stock: { sku: "tea", onHand: 10, reserved: 2, available: 8 } });
+
+  // It is the same request with its fields in camelCase, and at the path that Connect has.
+  const { init } = calls[2] ?? {};
+  assert(init && typeof init.body === "string");
+  const inCamelCase = init.body.replaceAll(/_([a-z])(?=\w*":)/g, (_, letter: string) => letter.toUpperCase());
+  assert.match(inCamelCase, /"customerId":.*"unitAmount":/);
+  const overConnect = new Headers(init.headers);
+  overConnect.set("content-type", "application/json");
+  for (const [path, again] of [
+    ["/v1/orders", { ...init, body: inCamelCase }],
+    ["/holdfast.order.v1.OrderService/CreateOrder", { ...init, headers: overConnect }],
+    ["/holdfast.order.v1.OrderService/CreateOrder", { ...init, headers: overConnect, body: inCamelCase }],
+  ] as const) {
+    assert.deepEqual(await jsonOf(`${system.url}${path}`, again), ordered);
+  }
+  await untilCounters(system, "tea", { onHand: 10, reserved: 2 });
 });
 
 test("a request id goes through the gateway and both services, and comes back", async () => {
