@@ -75,7 +75,8 @@ export function keepChannel({ broker, link, name, setUp, onReady }: ChannelOptio
       if (!(await endsWithin(Promise.race([ready, gone]), timeoutMs))) {
         throw new Error(`the broker did not set up a channel within ${timeoutMs} ms`);
       }
-      await ready;
+      // What the set-up waits for may never be answered when the channel has gone.
+      await Promise.race([ready, gone.then(closedEarly)]);
       current = channel;
       const readyAtMs = performance.now();
       onReady?.();
@@ -107,6 +108,10 @@ export function keepChannel({ broker, link, name, setUp, onReady }: ChannelOptio
       return stopped;
     },
   };
+}
+
+function closedEarly(): never {
+  throw new Error("the channel was closed while it was set up");
 }
 
 function pauseAfter(failures: number): number {

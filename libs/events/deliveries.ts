@@ -68,11 +68,13 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
   const underWay = new RenewedSet<Promise<void>>();
   let cancel = () => Promise.resolve();
   let flush = () => {};
+  /** Whether the queue was not there, and nobody has been told yet: a set-up may fail after it made it. */
+  let isNews = false;
   let loggedAtMs = Number.NEGATIVE_INFINITY;
   const kept = keepChannel({ broker, link: broker.consuming, name: queue, setUp });
 
   async function setUp(channel: ConfirmChannel): Promise<void> {
-    const isMissing = options.onQueueMade !== undefined && !(await isThere(broker.consuming, queue));
+    if (options.onQueueMade && !isNews) isNews = !(await isThere(broker.consuming, queue));
     await declareSharedTopology(channel);
     await declareConsumerQueue(channel, queue, options.routingKeys);
     await channel.prefetch(prefetch);
@@ -94,7 +96,9 @@ export function consumeDeliveries(options: DeliveryOptions): Loop {
     cancel = async () => {
       await channel.cancel(consumerTag);
     };
-    if (isMissing) options.onQueueMade?.();
+    if (!isNews) return;
+    isNews = false;
+    options.onQueueMade?.();
   }
 
   function accept(source: Source, message: ConsumeMessage): void {
@@ -192,11 +196,12 @@ async function isThere(link: Link, queue: string): Promise<boolean> {
   channel.on("error", () => {});
   try {
     await channel.checkQueue(queue);
-    await channel.close();
-    return true;
   } catch {
     return false;
   }
+  // Its answer is not waited for: there is none when the connection ends before.
+  channel.close().catch(() => {});
+  return true;
 }
 
 function moveAfter(error: unknown, queue: string, message: ConsumeMessage, meta: MessageMeta): Move {

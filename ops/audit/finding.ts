@@ -53,7 +53,7 @@ export const remedies: Readonly<Record<FindingKind, string>> = {
   RESERVATION_MISSING:
     "Read both histories (ListOrderHistory, ListMovements). Cancel the order, or adjust the stock for it.",
   ORDER_MISSING:
-    "Look for the id in both services' logs. Inventory asks after it within a day and releases it by itself.",
+    "Look for the id in both services' logs. Inventory asks after it within two days, and it is released.",
   STATES_DISAGREE:
     "Replay its event if it is a dead letter (make dead-letters); a lost one is told again within two days.",
   LINES_DISAGREE: "Compare the order's lines with the reservation's, and correct the stock by AdjustStock.",

@@ -81,7 +81,7 @@ export function consumeOrders(
     queue: ORDERS_QUEUE,
     onQueueMade: () => {
       log.info({ queue: ORDERS_QUEUE }, "the queue is new: what may have been in one before is asked for");
-      outcomes.askAfter(0).catch((error: unknown) => {
+      outcomes.askAll().catch((error: unknown) => {
         log.error({ err: error }, "outcomes could not be asked for; they are when they are late");
       });
     },

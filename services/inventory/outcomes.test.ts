@@ -7,7 +7,6 @@ import { OrderOutcomesMissedSchema } from "#proto/holdfast/inventory/v1/events_p
 import { createScene, ordersRequest, reservationRequest, type Scene, stockItem } from "./testing/scene.ts";
 
 const call = testCall();
-const HOUR_MS = 3_600_000;
 let scene: Scene;
 before(async () => {
   scene = await createScene();
@@ -17,24 +16,25 @@ after(() => scene.drop());
 /** The reservations of each message that was given to the relay since the last look. */
 function asked(): { orderId: string; reservationId: string }[][] {
   return scene.published.splice(0).map(({ type, body, mandatory }) => {
-    assert.deepEqual([type, mandatory], [OrderOutcomesMissedSchema.typeName, true]);
-    const { awaited } = fromBinary(OrderOutcomesMissedSchema, body);
+    assert.equal(type, OrderOutcomesMissedSchema.typeName);
+    const { awaited, late } = fromBinary(OrderOutcomesMissedSchema, body);
+    assert.equal(mandatory, !late);
     return awaited.map(({ orderId, reservationId }) => ({ orderId, reservationId }));
   });
 }
 
-test("every live reservation of an order that is old enough is asked after, once a round", async () => {
+test("late reservations of orders are asked after, and all of them when the queue is new", async () => {
   await stockItem(scene, "asked", 1_000);
   const old = Array.from({ length: 501 }, () => randomUUID());
   for (let at = 0; at < old.length; at += 250)
     await scene.orders.reserveOrders(ordersRequest(old.slice(at, at + 250), "asked", 1), call);
   const lines = [{ sku: "asked", quantity: 1 }];
   await scene.api.createReservation(reservationRequest({ lines }), call);
-  await scene.sql`update reservations set create_time = create_time - interval '2 hours'`;
+  await scene.sql`update reservations set create_time = create_time - interval '26 hours'`;
   await scene.orders.reserveOrders(ordersRequest([randomUUID()], "asked", 1), call);
   scene.published.length = 0;
 
-  await scene.outcomes.askAfter(HOUR_MS);
+  await scene.outcomes.askLate();
   const messages = asked();
   assert.deepEqual(
     messages.map(({ length }) => length),
@@ -47,7 +47,7 @@ test("every live reservation of an order that is old enough is asked after, once
     select count(*)::int as count from outbox where type = ${OrderOutcomesMissedSchema.typeName}`;
   assert.equal(row?.count, 2);
 
-  await scene.outcomes.askAfter(0);
+  await scene.outcomes.askAll();
   assert.equal(asked().flat().length, 502);
 });
 
@@ -56,10 +56,22 @@ test("what has ended is not asked after", async () => {
   await scene.orders.reserveOrders(ordersRequest([orderId], "asked", 1), call);
   const event = { kind: "release", reservationId: orderId, party: "order", orderId } as const;
   await scene.changes.reservation("demo", event);
-  await scene.outcomes.askAfter(0);
+  await scene.outcomes.askAll();
   assert.ok(
     asked()
       .flat()
       .every((one) => one.orderId !== orderId),
   );
+});
+
+test("a stopped process asks no more", async () => {
+  const { outcomes } = scene.another();
+  outcomes.stop();
+  await outcomes.askAll();
+  const [row] = await scene.sql<{ count: number }[]>`
+    select count(*)::int as count from outbox where type = ${OrderOutcomesMissedSchema.typeName}`;
+  await outcomes.askLate();
+  const [later] = await scene.sql<{ count: number }[]>`
+    select count(*)::int as count from outbox where type = ${OrderOutcomesMissedSchema.typeName}`;
+  assert.deepEqual(later, row);
 });

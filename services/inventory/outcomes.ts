@@ -1,6 +1,6 @@
 /** Asks after the outcomes of orders that this service may have missed. */
 import { setTimeout as pause } from "node:timers/promises";
-import { inTransaction, type Sql } from "#libs/db";
+import { databaseNow, inTransaction, type Sql } from "#libs/db";
 import { insertOutbox, type OutboxMessage } from "#libs/events";
 import { outcomesMissedMessage } from "./convert/events.ts";
 import { tenantsWithStock } from "./store/locations.ts";
@@ -13,18 +13,19 @@ export type OutcomesParts = {
 };
 
 export type Outcomes = {
-  /**
-   * Asks after every live reservation of an order that is older than `ageMs`. Those that ask at the same time
-   * take turns.
-   */
-  askAfter(ageMs: number): Promise<void>;
-  /** Ends what is under way with its message. */
+  /** Asks after every live reservation of an order: any outcome may be lost. */
+  askAll(): Promise<void>;
+  /** Asks after those that have been there for longer than orders live as a rule. */
+  askLate(): Promise<void>;
+  /** Ends what is under way with its message, and what comes then before its first. */
   stop(): void;
 };
 
+/** Most orders live for a day at most; whose order lives longer costs a line in a message a day. */
+const LATE_MS = 25 * 3_600_000;
 /** Reservations of one message: some 40 kB of it. */
 const ASKED_AT_ONCE = 500;
-/** Between two messages: 5,000 reservations a second at most, which Order answers beside its calls. */
+/** Behind each message: 5,000 reservations a second at most, which Order answers beside its calls. */
 const REST_MS = 100;
 
 /**
@@ -34,32 +35,38 @@ const REST_MS = 100;
  */
 export function createOutcomes({ sql, publish }: OutcomesParts): Outcomes {
   let stopped = false;
+  // Those that ask at the same time take turns.
   let last: Promise<void> = Promise.resolve();
 
-  async function askAll(ageMs: number): Promise<void> {
+  async function walk(late: boolean): Promise<void> {
+    // What comes later has missed nothing.
+    const until = (await databaseNow(sql)).getTime() - (late ? LATE_MS : 0);
     for (const tenant of await tenantsWithStock(sql)) {
-      let after: OwnedByOrder | undefined;
+      let page: readonly OwnedByOrder[] = [];
       do {
-        const page = await listOwnedByOrders(sql, tenant, { ageMs, after, limit: ASKED_AT_ONCE });
-        if (page.length > 0) await ask(tenant, page);
-        after = page.length < ASKED_AT_ONCE ? undefined : page.at(-1);
-        if (after) await pause(REST_MS);
-      } while (after && !stopped);
+        if (stopped) return;
+        page = await listOwnedByOrders(sql, tenant, { until, after: page.at(-1), limit: ASKED_AT_ONCE });
+        if (page.length > 0) await ask(tenant, page, late);
+      } while (page.length === ASKED_AT_ONCE);
     }
   }
 
-  async function ask(tenant: string, page: readonly OwnedByOrder[]): Promise<void> {
-    const message = outcomesMissedMessage(tenant, page);
+  async function ask(tenant: string, page: readonly OwnedByOrder[], late: boolean): Promise<void> {
+    const message = outcomesMissedMessage(tenant, page, late);
     await inTransaction(sql, (tx) => insertOutbox(tx, [message]));
     publish([message]);
+    await pause(REST_MS);
+  }
+
+  function inTurn(late: boolean): Promise<void> {
+    const turn = () => walk(late);
+    last = last.then(turn, turn);
+    return last;
   }
 
   return {
-    askAfter: (ageMs) => {
-      const turn = () => askAll(ageMs);
-      last = last.then(turn, turn);
-      return last;
-    },
+    askAll: () => inTurn(false),
+    askLate: () => inTurn(true),
     stop: () => {
       stopped = true;
     },

@@ -29,12 +29,8 @@ const TIDY_BATCH = 1_000;
 const STATISTICS_INTERVAL_MS = 1_000;
 /** Partitions are made three months ahead, so once an hour is often. */
 const PARTITIONS_INTERVAL_MS = 3_600_000;
-const OUTCOMES_INTERVAL_MS = 3_600_000;
-/**
- * A reservation of an order that is older than this is asked after: most orders live for a day at most, and
- * whose order lives longer costs a line in a message now and then.
- */
-const OUTCOME_LATE_MS = 25 * 3_600_000;
+/** An outcome that was lost is lost for long already: no hurry. */
+const OUTCOMES_INTERVAL_MS = 24 * 3_600_000;
 
 /** Starts the loops of a process. Each may run in any number of processes. */
 export function startTimers({ sql, expiry, outcomes, sweeper, log }: TimersParts): Loop {
@@ -64,7 +60,7 @@ export function startTimers({ sql, expiry, outcomes, sweeper, log }: TimersParts
       intervalMs: OUTCOMES_INTERVAL_MS,
       log,
       work: async () => {
-        await outcomes.askAfter(OUTCOME_LATE_MS);
+        await outcomes.askLate();
         return false;
       },
     }),

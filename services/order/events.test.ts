@@ -49,7 +49,7 @@ async function placed(): Promise<string> {
 /** As Inventory asks: by an outbox and a relay. */
 async function askAfter(...orderIds: string[]): Promise<void> {
   const awaited = orderIds.map((orderId) => ({ orderId, reservationId: orderId }));
-  const message = create(OrderOutcomesMissedSchema, { awaited });
+  const message = create(OrderOutcomesMissedSchema, { awaited, late: true });
   const row = toOutbox(OrderOutcomesMissedSchema, message, { tenant: "demo", mandatory: true });
   await inTransaction(scene.sql, (tx) => insertOutbox(tx, [row]));
   relay.publish([row]);

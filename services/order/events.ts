@@ -59,13 +59,15 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export function consumeMissedOutcomes(parts: EventsParts & { readonly announcer: Announcer }): Loop {
   const { sql, broker, announcer, log, metrics, queue } = parts;
 
-  async function tellAgain({ awaited }: OrderOutcomesMissed, { tenant }: MessageMeta): Promise<void> {
+  async function tellAgain({ awaited, late }: OrderOutcomesMissed, { tenant }: MessageMeta): Promise<void> {
     const reservations = awaited.map(awaitedOf);
     const announcement = await inTransaction(sql, async (tx) => {
       const orderIds = [...new Set(reservations.map(({ orderId }) => orderId))];
       const { orders } = await readOrders(tx, tenant, orderIds);
       const now = (await databaseNow(tx)).getTime();
-      const events = reservations.flatMap((one) => outcomeFor(one, orders.get(one.orderId), now) ?? []);
+      const events = reservations.flatMap(
+        (one) => outcomeFor(one, orders.get(one.orderId), { now, late }) ?? [],
+      );
       return await announcer.write(
         tx,
         tenant,

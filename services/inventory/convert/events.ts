@@ -37,11 +37,18 @@ export function eventMessage(tenant: string, event: StockEvent): OutboxMessage {
   }
 }
 
-/** The message that asks Order after these reservations. */
-export function outcomesMissedMessage(tenant: string, owned: readonly OwnedByOrder[]): OutboxMessage {
+/**
+ * The message that asks Order after these reservations. Nobody has to take one about late ones: there is
+ * another the next day.
+ */
+export function outcomesMissedMessage(
+  tenant: string,
+  owned: readonly OwnedByOrder[],
+  late: boolean,
+): OutboxMessage {
   const awaited = owned.map(({ orderId, reservationId }) => ({ orderId, reservationId }));
-  const message = create(OrderOutcomesMissedSchema, { awaited });
-  return toOutbox(OrderOutcomesMissedSchema, message, { tenant, mandatory: true });
+  const message = create(OrderOutcomesMissedSchema, { awaited, late });
+  return toOutbox(OrderOutcomesMissedSchema, message, { tenant, mandatory: !late });
 }
 
 /** The message that comes back when this second is over. */

@@ -89,13 +89,13 @@ export async function listDue(
 /** A live reservation of an order. */
 export type OwnedByOrder = ReservationKey & { readonly orderId: string };
 
-/** Live reservations of orders that are older than `ageMs`, behind `after`, oldest first. */
+/** Live reservations of orders that were made by `until`, behind `after`, oldest first. */
 export async function listOwnedByOrders(
   sql: Sql,
   tenant: string,
-  page: { readonly ageMs: number; readonly after: ReservationKey | undefined; readonly limit: number },
+  page: { readonly until: number; readonly after: ReservationKey | undefined; readonly limit: number },
 ): Promise<OwnedByOrder[]> {
-  const { ageMs, after, limit } = page;
+  const { until, after, limit } = page;
   const behind = after
     ? sql`and (create_time, reservation_id) > (${new Date(after.createTime)}, ${after.reservationId}::uuid)`
     : sql``;
@@ -105,7 +105,7 @@ export async function listOwnedByOrders(
     where tenant_id = ${tenant}
       and state = 'ACTIVE'
       and owner like 'orders/%'
-      and create_time <= now() - ${ageMs} * interval '1 millisecond'
+      and create_time <= ${new Date(until)}
       ${byTime(sql)}
       ${behind}
     order by create_time, reservation_id

@@ -42,14 +42,17 @@ describe("a live reservation that is asked after", () => {
     ["cancelled", { type: "OrderCancelled", orderId, reason: "why", time: 2_000 }],
     ["expired", { type: "OrderExpired", orderId, expireTime: 10_000, time: 10_000 }],
     ["attempted", { type: "OrderExpired", orderId, expireTime: 10_000, time: 10_000 }],
-    ["settled late", { type: "OrderExpired", orderId, expireTime: 10_000, time: 21_000 }],
+    ["settled late", { type: "OrderExpired", orderId, expireTime: 10_000, time: 10_000 }],
     ["short", { type: "OrderAbandoned", orderId, time: 2_000 }],
     ["abandoned", { type: "OrderAbandoned", orderId, time: 2_000 }],
     ["none", { type: "OrderAbandoned", orderId, reservationId: orderId, time: NOW }],
   ];
   for (const [name, event] of own) {
     it(`of an order that is ${name}: ${event ? "its outcome" : "nothing"} is told`, () => {
-      assert.deepEqual(outcomeFor({ orderId, reservationId: orderId }, orders[name], NOW), event);
+      assert.deepEqual(
+        outcomeFor({ orderId, reservationId: orderId }, orders[name], { now: NOW, late: true }),
+        event,
+      );
     });
   }
 
@@ -72,7 +75,15 @@ describe("a live reservation that is asked after", () => {
   ];
   for (const [name, event] of second) {
     it(`for a late payment of an order that is ${name}: ${event ? "its end" : "nothing"} is told`, () => {
-      assert.deepEqual(outcomeFor({ orderId, reservationId: late }, orders[name], NOW), event);
+      assert.deepEqual(
+        outcomeFor({ orderId, reservationId: late }, orders[name], { now: NOW, late: true }),
+        event,
+      );
     });
   }
+
+  it("of an order that does not exist is left alone until it is late", () => {
+    for (const reservationId of [orderId, late])
+      assert.equal(outcomeFor({ orderId, reservationId }, undefined, { now: NOW, late: false }), undefined);
+  });
 });

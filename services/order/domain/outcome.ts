@@ -7,14 +7,14 @@ export type Awaited = { readonly orderId: string; readonly reservationId: string
 
 /**
  * The event that ends a reservation, if its order has come to an end for it; undefined while the order may
- * need it. An order that does not exist needs none: nobody else would ever give its stock back.
+ * need it. One that does not exist is given up once it is late: nobody else would ever give its stock back.
  */
 export function outcomeFor(
   { orderId, reservationId }: Awaited,
   order: Order | undefined,
-  now: number,
+  { now, late }: { readonly now: number; readonly late: boolean },
 ): OrderEvent | undefined {
-  if (!order) return { type: "OrderAbandoned", orderId, reservationId, time: now };
+  if (!order) return late ? { type: "OrderAbandoned", orderId, reservationId, time: now } : undefined;
   if (reservationId !== orderId) return outcomeForLate(order, reservationId, now);
   const time = order.endTime ?? now;
   switch (order.state) {
@@ -22,8 +22,8 @@ export function outcomeFor(
     case "PENDING":
       return undefined;
     case "SETTLED":
-      // What was paid late had expired first.
-      return order.late ? expiry(order, time) : settlement(order, time);
+      // What was paid late had expired first, about when it fell due.
+      return order.late ? expiry(order, order.expireTime ?? time) : settlement(order, time);
     case "CANCELLED":
       return { type: "OrderCancelled", orderId, reason: order.cancelReason, time };
     case "EXPIRED":
