@@ -7,6 +7,7 @@ import {
   assertConsistent,
   countersOf,
   mapAtOnce,
+  outboxRows,
   placeOrder,
   receive,
   startTestSystem,
@@ -37,11 +38,6 @@ async function expiries(sku: string): Promise<Record<string, number>> {
   return Object.fromEntries(rows.map(({ actor, times }) => [actor, times]));
 }
 
-async function outboxRows(): Promise<number> {
-  const [row] = await system.orderDatabase<{ rows: number }[]>`select count(*)::int as rows from outbox`;
-  return row?.rows ?? 0;
-}
-
 test("with the broker stopped the sweeper alone expires; the stock is back with the broker", async () => {
   const count = 200;
   const sku = await receive(system, count, "no-broker");
@@ -54,12 +50,16 @@ test("with the broker stopped the sweeper alone expires; the stock is back with 
     ({ sweeper }) => sweeper === count,
   );
   // Nobody can have told Inventory: what is to be told waits in the outbox.
-  assert((await outboxRows()) >= count);
+  assert((await outboxRows(system.orderDatabase)) >= count);
   assert.deepEqual(await countersOf(system, sku), { onHand: count, reserved: count });
 
   await system.stack.start("rabbitmq");
   await untilCounters(system, sku, { onHand: count, reserved: 0 });
-  await until("the outbox is empty", outboxRows, (rows) => rows === 0);
+  await until(
+    "the outbox is empty",
+    () => outboxRows(system.orderDatabase),
+    (rows) => rows === 0,
+  );
   assert.deepEqual(await expiries(sku), { sweeper: count });
   await assertConsistent(system, [sku]);
 });

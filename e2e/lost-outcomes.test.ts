@@ -8,6 +8,7 @@ import {
   assertConsistent,
   countersOf,
   mapAtOnce,
+  outboxRows,
   placeOrder,
   receive,
   startTestSystem,
@@ -24,11 +25,6 @@ before(async () => {
 
 after(() => system?.stop());
 
-async function outboxRows(): Promise<number> {
-  const [row] = await system.orderDatabase<{ rows: number }[]>`select count(*)::int as rows from outbox`;
-  return row?.rows ?? 0;
-}
-
 test("outcomes that a wiped broker had taken reach the stock all the same", async () => {
   const count = 30;
   const sku = await receive(system, count, "wiped");
@@ -44,7 +40,11 @@ test("outcomes that a wiped broker had taken reach the stock all the same", asyn
     else await system.orders.cancelOrder({ orderId, requestId });
   });
   // From here on only the broker has what is to be told.
-  await until("the outbox is empty", outboxRows, (rows) => rows === 0);
+  await until(
+    "the outbox is empty",
+    () => outboxRows(system.orderDatabase),
+    (rows) => rows === 0,
+  );
   await system.stack.halt("rabbitmq");
   rmSync(join(system.folder, "rabbitmq", "data"), { recursive: true });
   await system.stack.start("rabbitmq");

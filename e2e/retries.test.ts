@@ -21,6 +21,7 @@ import {
   assertConsistent,
   type Failure,
   failureOf,
+  outboxRows,
   PROTOCOLS,
   placeOrder,
   receive,
@@ -174,19 +175,15 @@ test("the list above names every mutation of the contract", () => {
 async function rowsAddedBy(work: () => Promise<void>): Promise<Record<string, number>> {
   const present = await countRows(system);
   await work();
-  await until("all events are published", outboxRows, (rows) => rows === 0);
+  await until("all events are published", outboxRowsOfBoth, (rows) => rows === 0);
   await until("no order that has ended has stock", endedWithStock, (rows) => rows === 0);
   const counts = await untilStill(() => countRows(system));
   const added = Object.entries(counts).map(([table, rows]) => [table, rows - (present[table] ?? 0)] as const);
   return Object.fromEntries(added.filter(([, rows]) => rows !== 0));
 }
 
-async function outboxRows(): Promise<number> {
-  const count = async (sql: TestSystem["orderDatabase"]) => {
-    const [row] = await sql<{ rows: number }[]>`select count(*)::int as rows from outbox`;
-    return row?.rows ?? 0;
-  };
-  return (await count(system.orderDatabase)) + (await count(system.inventoryDatabase));
+async function outboxRowsOfBoth(): Promise<number> {
+  return (await outboxRows(system.orderDatabase)) + (await outboxRows(system.inventoryDatabase));
 }
 
 /** Orders that have ended and whose reservations have not: the events that do it are under way. */

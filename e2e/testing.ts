@@ -256,3 +256,9 @@ export async function assertConsistent(system: TestSystem, skus: readonly string
   assert.deepEqual(differences, []);
   assert.equal(consistent, true);
 }
+
+/** How many messages wait in the outbox of a service's database. */
+export async function outboxRows(database: Sql): Promise<number> {
+  const [row] = await database<{ rows: number }[]>`select count(*)::int as rows from outbox`;
+  return row?.rows ?? 0;
+}

@@ -5,3 +5,4 @@ export { createMetrics, type Metrics } from "./metrics.ts";
 export { type OpsServer, type Readiness, startOpsServer } from "./ops.ts";
 export { runProcess, type Stoppable } from "./process.ts";
 export { type ServiceConfig, serviceConfigOf, serviceConfigSpec } from "./service-config.ts";
+export { createTurns } from "./turns.ts";

@@ -12,3 +12,11 @@ export class ImpossibleMessage extends Error {
     this.reason = reason;
   }
 }
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Refuses a message with an id that is no UUID as the database writes it, and returns the id. */
+export function requireUuid(id: string): string {
+  if (!UUID.test(id)) throw new ImpossibleMessage("INVALID_FIELD", `${id} is no UUID`);
+  return id;
+}

@@ -7,7 +7,7 @@ export {
   openDeadLetters,
   type Replayed,
 } from "./dead-letters.ts";
-export { ImpossibleMessage } from "./impossible.ts";
+export { ImpossibleMessage, requireUuid } from "./impossible.ts";
 export {
   type EventOptions,
   type MessageMeta,
@@ -17,7 +17,7 @@ export {
   toOutbox,
 } from "./message.ts";
 export { createEventMetrics, type EventMetrics } from "./metrics.ts";
-export { consumeNudges, type NudgeConsumerOptions } from "./nudges.ts";
+export { consumeNudges, type NudgeConsumerOptions, nudgeCutShort } from "./nudges.ts";
 export { insertOutbox, outboxInsertion } from "./outbox.ts";
 export { createOutboxReadiness, type OutboxReadinessOptions } from "./readiness.ts";
 export { createOutboxRelay, type OutboxRelay, type RelayOptions } from "./relay.ts";

@@ -2,6 +2,7 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import type { ConsumeMessage } from "amqplib";
 import type { Logger } from "pino";
 import type { Loop } from "#libs/boot";
+import { DomainError } from "#libs/reasons";
 import type { Broker } from "./broker.ts";
 import { DRAIN_TIMEOUT_MS, PREFETCH, requireTenant } from "./consumer.ts";
 import { consumeDeliveries, type Verdict } from "./deliveries.ts";
@@ -70,4 +71,11 @@ function dueTimeOf(message: ConsumeMessage): Date {
   if (typeof value !== "number")
     throw new ImpossibleMessage("DUE_TIME_MISSING", "the nudge has no due-time header");
   return new Date(value);
+}
+
+/**
+ * What the handling of a nudge rejects with when its process stops: the nudge comes again, to somebody else.
+ */
+export function nudgeCutShort(): DomainError {
+  return new DomainError("DEPENDENCY_UNAVAILABLE", "this instance is stopping: the nudge has to come again");
 }

@@ -31,7 +31,7 @@ export async function runDeadLetters(desk: Desk, words: readonly string[]): Prom
       return await withLetter(desk, target, (letter) => sayWhole(desk, letter));
     case "replay":
       if (target === "all") return await replayAll(desk, rest);
-      return await withLetter(desk, target, (letter) => replay(desk, letter));
+      return await withLetter(desk, target, (letter, destination) => replay(desk, letter, destination));
     case "drop":
       if (rest.length === 0) return usage(desk, "A message is dropped with a reason.");
       return await withLetter(desk, target, (letter) => drop(desk, letter, rest.join(" ")));
@@ -66,12 +66,13 @@ async function list({ letters, say }: Desk): Promise<number> {
 async function withLetter(
   desk: Desk,
   messageId: string,
-  act: (letter: DeadLetter) => Promise<void> | void,
+  act: (letter: DeadLetter, destination: string) => Promise<void> | void,
 ): Promise<number> {
   for (const queue of QUEUES) {
     const letter = messageId === "" ? undefined : await desk.letters.show(queue, messageId);
     if (!letter) continue;
-    await act({ ...letter, queue });
+    // What was lost was for another queue than the one that it is listed under.
+    await act({ ...letter, queue }, letter.queue);
     return 0;
   }
   return usage(desk, messageId === "" ? "Which one?" : `There is no dead letter ${messageId}.`);
@@ -81,9 +82,8 @@ function sayWhole({ say }: Desk, letter: DeadLetter): void {
   say(JSON.stringify(jsonOf(letter), null, 2));
 }
 
-// What was lost goes back to the queue that it had been for.
-async function replay({ letters, say }: Desk, { queue, messageId, type }: DeadLetter): Promise<void> {
-  const destination = (await letters.show(queue, messageId))?.queue ?? queue;
+async function replay({ letters, say }: Desk, letter: DeadLetter, destination: string): Promise<void> {
+  const { queue, messageId, type } = letter;
   const isDone = await letters.replay(queue, messageId);
   say(isDone ? `${type} ${messageId} is back in ${destination}.` : `${messageId} was gone already.`);
 }

@@ -10,6 +10,7 @@ import {
   ImpossibleMessage,
   type MessageMeta,
   on,
+  requireUuid,
 } from "#libs/events";
 import { DomainError, type Reason } from "#libs/reasons";
 import { ReservationsFellDueSchema } from "#proto/holdfast/inventory/v1/events_pb.ts";
@@ -35,8 +36,6 @@ export type EventsParts = {
 /** The queue of the outcomes of orders. */
 export const ORDERS_QUEUE = "holdfast.inventory.orders";
 
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-
 /** What stands in the reservation itself: no repetition of the event can change it. */
 const final: ReadonlySet<Reason> = new Set([
   "RESERVATION_NOT_FOUND",
@@ -59,9 +58,9 @@ export function consumeOrders(
   const { broker, log, metrics, changes, outcomes } = parts;
 
   async function end(kind: "commit" | "release", ended: Ended, meta: MessageMeta): Promise<void> {
-    const orderId = uuidOf(ended.orderId);
+    const orderId = requireUuid(idOf(ended.orderId));
     // The first reservation of an order has its id.
-    const reservationId = ended.reservationId ? uuidOf(ended.reservationId) : orderId;
+    const reservationId = ended.reservationId ? requireUuid(idOf(ended.reservationId)) : orderId;
     try {
       await changes.reservation(meta.tenant, { kind, reservationId, party: "order", orderId });
     } catch (error) {
@@ -92,12 +91,6 @@ export function consumeOrders(
       on(OrderAbandonedSchema, (abandoned, meta) => end("release", abandoned, meta)),
     ],
   });
-}
-
-function uuidOf(text: string): string {
-  const id = idOf(text);
-  if (!UUID.test(id)) throw new ImpossibleMessage("INVALID_FIELD", `${text} is no UUID`);
-  return id;
 }
 
 /** Consumes the service's own nudges: each expires what is due of its tenant when it comes. */

@@ -3,8 +3,9 @@
  * early.
  */
 import type { Logger } from "pino";
+import { createTurns } from "#libs/boot";
 import { isOneCallsFault, type Sql } from "#libs/db";
-import { DomainError } from "#libs/reasons";
+import { nudgeCutShort } from "#libs/events";
 import type { Changes } from "./changes.ts";
 import type { ExpiryTrigger } from "./domain/calls.ts";
 import { type DueReservation, listDue } from "./store/reservations.ts";
@@ -31,7 +32,7 @@ const SWEEP_GRACE_MS = 2_000;
 /** Makes the expiry of a process. */
 export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
   // Nudges that come together, after an absence of the broker, take turns: the first does the work of all.
-  let last: Promise<void> = Promise.resolve();
+  const inTurn = createTurns();
   let stopped = false;
 
   // One that can't be expired (somebody's hand was at its rows) does not keep the others from it. If none can
@@ -56,7 +57,7 @@ export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
 
   async function expireNudged(tenant: string): Promise<void> {
     for (;;) {
-      if (stopped) throw stoppingError();
+      if (stopped) throw nudgeCutShort();
       const due = await listDue(sql, { tenant, graceMs: 0, limit: ROUND });
       await expireAll(due, "nudge");
       if (due.length < ROUND) return;
@@ -64,11 +65,7 @@ export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
   }
 
   return {
-    expireDue: (tenant) => {
-      const turn = () => expireNudged(tenant);
-      last = last.then(turn, turn);
-      return last;
-    },
+    expireDue: (tenant) => inTurn(() => expireNudged(tenant)),
     sweep: async () => {
       const due = await listDue(sql, { graceMs: SWEEP_GRACE_MS, limit: ROUND });
       await expireAll(due, "sweeper");
@@ -78,8 +75,4 @@ export function createExpiry({ sql, changes, log }: ExpiryParts): Expiry {
       stopped = true;
     },
   };
-}
-
-function stoppingError(): DomainError {
-  return new DomainError("DEPENDENCY_UNAVAILABLE", "this instance is stopping: the nudge has to come again");
 }

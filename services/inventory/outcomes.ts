@@ -1,5 +1,6 @@
 /** Asks after the outcomes of orders that this service may have missed. */
 import { setTimeout as pause } from "node:timers/promises";
+import { createTurns } from "#libs/boot";
 import { databaseNow, inTransaction, type Sql } from "#libs/db";
 import { insertOutbox, type OutboxMessage } from "#libs/events";
 import { outcomesMissedMessage } from "./convert/events.ts";
@@ -36,7 +37,7 @@ const REST_MS = 100;
 export function createOutcomes({ sql, publish }: OutcomesParts): Outcomes {
   let stopped = false;
   // Those that ask at the same time take turns.
-  let last: Promise<void> = Promise.resolve();
+  const inTurn = createTurns();
 
   async function walk(late: boolean): Promise<void> {
     // What comes later has missed nothing.
@@ -58,15 +59,9 @@ export function createOutcomes({ sql, publish }: OutcomesParts): Outcomes {
     await pause(REST_MS);
   }
 
-  function inTurn(late: boolean): Promise<void> {
-    const turn = () => walk(late);
-    last = last.then(turn, turn);
-    return last;
-  }
-
   return {
-    askAll: () => inTurn(false),
-    askLate: () => inTurn(true),
+    askAll: () => inTurn(() => walk(false)),
+    askLate: () => inTurn(() => walk(true)),
     stop: () => {
       stopped = true;
     },

@@ -7,9 +7,9 @@ import {
   consumeNudges,
   createConsumer,
   type EventMetrics,
-  ImpossibleMessage,
   type MessageMeta,
   on,
+  requireUuid,
 } from "#libs/events";
 import {
   type OrderOutcomesMissed,
@@ -18,7 +18,7 @@ import {
 import { OrdersFellDueSchema } from "#proto/holdfast/order/v1/events_pb.ts";
 import type { Announcer } from "./announcer.ts";
 import { NUDGES_QUEUE } from "./convert.ts";
-import { type Awaited, outcomeFor } from "./domain/outcome.ts";
+import { outcomeFor } from "./domain/outcome.ts";
 import type { Expiry } from "./expiry.ts";
 import { readOrders } from "./store/orders.ts";
 
@@ -50,7 +50,6 @@ export const MISSED_OUTCOMES_QUEUE = "holdfast.order.missed-outcomes";
 
 /** Messages at once: each is of hundreds of orders. */
 const PREFETCH = 2;
-const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
  * Consumes what Inventory asks after, and tells again what has ended: the same event, as every one may come
@@ -60,7 +59,10 @@ export function consumeMissedOutcomes(parts: EventsParts & { readonly announcer:
   const { sql, broker, announcer, log, metrics, queue } = parts;
 
   async function tellAgain({ awaited, late }: OrderOutcomesMissed, { tenant }: MessageMeta): Promise<void> {
-    const reservations = awaited.map(awaitedOf);
+    const reservations = awaited.map(({ orderId, reservationId }) => ({
+      orderId: requireUuid(orderId),
+      reservationId: requireUuid(reservationId),
+    }));
     const announcement = await inTransaction(sql, async (tx) => {
       const orderIds = [...new Set(reservations.map(({ orderId }) => orderId))];
       const { orders } = await readOrders(tx, tenant, orderIds);
@@ -87,11 +89,4 @@ export function consumeMissedOutcomes(parts: EventsParts & { readonly announcer:
     log,
     metrics,
   });
-}
-
-function awaitedOf({ orderId, reservationId }: Awaited): Awaited {
-  for (const id of [orderId, reservationId]) {
-    if (!UUID.test(id)) throw new ImpossibleMessage("INVALID_FIELD", `${id} is no UUID`);
-  }
-  return { orderId, reservationId };
 }

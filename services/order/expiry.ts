@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { createTurns } from "#libs/boot";
 import { inTransaction, type Sql } from "#libs/db";
-import { DomainError } from "#libs/reasons";
+import { nudgeCutShort } from "#libs/events";
 import type { Announcer } from "./announcer.ts";
 import { failAttempt } from "./domain/late.ts";
 import { limits } from "./domain/limits.ts";
@@ -42,7 +43,7 @@ export type Expiry = {
 /** Makes the expiry of a process. Several of them, of one process or of many, share the work. */
 export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
   // Nudges that come together, after an absence of the broker, take turns: the first does the work of all.
-  let last: Promise<void> = Promise.resolve();
+  const inTurn = createTurns();
   /** Tenants whose nudge is being answered here. */
   const nudged = new Set<string>();
   let stopped = false;
@@ -54,7 +55,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
     } finally {
       nudged.delete(tenant);
     }
-    if (stopped) throw stoppingError();
+    if (stopped) throw nudgeCutShort();
   }
 
   async function expireBatches(
@@ -136,11 +137,7 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
   }
 
   return {
-    expireDue: (tenant) => {
-      const turn = () => expireNudged(tenant);
-      last = last.then(turn, turn);
-      return last;
-    },
+    expireDue: (tenant) => inTurn(() => expireNudged(tenant)),
     sweep: async () => {
       for (const tenant of await tenantsWithOverdueOrders(sql, limits.sweepGraceMs)) {
         await expireBatches(tenant, "sweeper", limits.sweepGraceMs);
@@ -154,8 +151,4 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
       stopped = true;
     },
   };
-}
-
-function stoppingError(): DomainError {
-  return new DomainError("DEPENDENCY_UNAVAILABLE", "this instance is stopping: the nudge has to come again");
 }

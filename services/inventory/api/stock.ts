@@ -1,4 +1,5 @@
 /** The calls about the counters and their ledger. */
+import { createTurns } from "#libs/boot";
 import type { Sql } from "#libs/db";
 import { DomainError } from "#libs/reasons";
 import { decodePageToken, encodePageToken, type Handlers, pageOf, pageSizeOf } from "#libs/rpc";
@@ -60,7 +61,7 @@ function createLedgerHandlers(
 ): Pick<StockHandlers, "explainStock" | "listMovements" | "verifyStock"> {
   // A verification reads whole ledgers. They take turns, so that the other connections are left to those who
   // sell.
-  let lastVerification: Promise<unknown> = Promise.resolve();
+  const inTurn = createTurns();
 
   return {
     explainStock: async ({ sku, pageSize, pageToken }, { caller }) => {
@@ -96,10 +97,7 @@ function createLedgerHandlers(
     },
 
     verifyStock: async ({ skus }, call) => {
-      const verification = lastVerification.then(() =>
-        verifyStock(ledgerSql, call.caller.tenant, skus, call),
-      );
-      lastVerification = verification.catch(() => {});
+      const verification = inTurn(() => verifyStock(ledgerSql, call.caller.tenant, skus, call));
       const verified = await verification.catch((error: unknown) => {
         throw call.isAbandoned() ? notVerifiedInTime() : error;
       });
