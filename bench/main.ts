@@ -10,6 +10,7 @@ import { type Ground, type Pace, prepareGround } from "./ground.ts";
 import { describeScenario, openReport, type ScenarioReport } from "./report.ts";
 import { keepResults } from "./results.ts";
 import { chooseScenarios, type Scenario } from "./scenarios.ts";
+import { yardstickMs } from "./yardstick.ts";
 
 const FULL: Pace = { quick: false, rounds: 5, warmUpMs: 250, sliceMs: 1_250 };
 const QUICK: Pace = { quick: true, rounds: 3, warmUpMs: 100, sliceMs: 400 };
@@ -17,6 +18,7 @@ const QUICK: Pace = { quick: true, rounds: 3, warmUpMs: 100, sliceMs: 400 };
 async function runScenario(scenario: Scenario, ground: Ground): Promise<ScenarioReport> {
   const { report, notes } = openReport(scenario.name);
   const startedAt = performance.now();
+  const before = yardstickMs();
   try {
     await scenario.run(ground, notes);
   } catch (error) {
@@ -26,6 +28,7 @@ async function runScenario(scenario: Scenario, ground: Ground): Promise<Scenario
       error instanceof Error ? (error.stack ?? error.message) : String(error),
     );
   }
+  notes.measure("yardstick: processor time of a fixed piece of work", "ms", [before, yardstickMs()]);
   report.seconds = (performance.now() - startedAt) / 1_000;
   console.log(`\n${describeScenario(report)}`);
   return report;
