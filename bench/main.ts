@@ -12,7 +12,7 @@ import { keepResults } from "./results.ts";
 import { chooseScenarios, type Scenario } from "./scenarios.ts";
 import { yardstickMs } from "./yardstick.ts";
 
-const FULL: Pace = { quick: false, rounds: 5, warmUpMs: 250, sliceMs: 1_250 };
+const FULL: Pace = { quick: false, rounds: 5, warmUpMs: 250, sliceMs: 1_100 };
 const QUICK: Pace = { quick: true, rounds: 3, warmUpMs: 100, sliceMs: 400 };
 
 async function runScenario(scenario: Scenario, ground: Ground): Promise<ScenarioReport> {

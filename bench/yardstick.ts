@@ -8,10 +8,10 @@ const HASHED_BLOCKS = 12;
 const rows = Array.from({ length: 15_000 }, (_, number) => ({ number, name: `name-${number}` }));
 
 /**
- * The processor time of a fixed piece of work in milliseconds: hashing, and writing and reading JSON, by one
- * thread that nobody else wants anything from. Its size means nothing; that of two moments tells how far
- * figures of these can be compared. On a machine that is shared, others' work makes one's own dearer and not
- * only later, since threads of other machines share a core and its caches.
+ * The processor time in milliseconds that a fixed piece of work takes just now: hashing, and writing and
+ * reading JSON. By itself it says nothing; that of two moments says how far what was measured at them can be
+ * compared. On a machine that is shared, others' work makes one's own dearer and not only later, since they
+ * share a core and its caches.
  */
 export function yardstickMs(): number {
   const times = Array.from({ length: TIMES }, timeOnce).sort((one, other) => one - other);
