@@ -1,5 +1,6 @@
 /** How fast the machine is at this moment. */
 import { createHash } from "node:crypto";
+import { spreadOf } from "./figures/spread.ts";
 
 /** Times that the work is done: what stands out is somebody else's. */
 const TIMES = 3;
@@ -14,8 +15,7 @@ const rows = Array.from({ length: 15_000 }, (_, number) => ({ number, name: `nam
  * share a core and its caches.
  */
 export function yardstickMs(): number {
-  const times = Array.from({ length: TIMES }, timeOnce).sort((one, other) => one - other);
-  return times[TIMES >> 1] ?? 0;
+  return spreadOf(Array.from({ length: TIMES }, timeOnce)).median;
 }
 
 function timeOnce(): number {
