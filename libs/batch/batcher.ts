@@ -72,9 +72,10 @@ const OVERLOAD_RETRY_MS = 250;
 
 /**
  * Gathers the calls that arrive while the batch before them is under way and hands them over together (group
- * commit: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984). There is no
- * timer: a call that finds nothing under way starts at once, alone or with those of its own turn of the event
- * loop. Keys take turns; within one key calls keep their order of arrival.
+ * commit: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984). A call
+ * that finds nothing under way starts at once, alone or with those of its own turn of the event loop: no
+ * timer gathers, but for a crowd (see watchCrowd). Keys take turns; within one key calls keep their order of
+ * arrival.
  */
 export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result>): Batcher<Call, Result> {
   const { execute, maxBatch, maxWaiting, splitsOn } = options;

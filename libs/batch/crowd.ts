@@ -7,6 +7,10 @@ const PATIENCE_MS = 100;
 const CROWD_CALLS = 32;
 /** A batch of so many is large: what all of its calls share is little beside what each needs. */
 const LARGE_BATCH_CALLS = 64;
+/** This share of a crowd is as good as all of it, and the last are not waited for. */
+const MOST = 0.75;
+/** The longest that a crowd is given to come again. */
+const RETURN_MS = 20;
 
 /** The calls of one batch after the other on the way through their stages; see watchCrowd. */
 export type Crowd = {
@@ -26,9 +30,10 @@ export type Crowd = {
  * the next batch waits until there are as many.
  *
  * Of a crowd these would be two groups that take turns, each always under way while the other is with its
- * callers. So once a crowd was on its way, fewer than that wait until all of it has come to its end, and then
- * half as long again as that way was, for its callers to come with their next calls. They need some time
- * for it: the answers lie in the hands of a gateway first.
+ * callers. So once a crowd was on its way, fewer than most of that wait until all of it has come to its end,
+ * and then up to half as long again as that way was, for its callers to come with their next calls: the
+ * answers go through a gateway first. Where calls come without waiting for others' answers, as many have come
+ * by then as were on their way, and nobody waits.
  */
 export function watchCrowd(goingOn: () => number, maxBatch: number): Crowd {
   /** Of the last batch, with those that went on when it started. */
@@ -36,14 +41,15 @@ export function watchCrowd(goingOn: () => number, maxBatch: number): Crowd {
   let startedAt = 0;
   let endedAt = 0;
   const large = Math.min(LARGE_BATCH_CALLS, maxBatch);
+  const isEnough = (waiting: number) => calls < CROWD_CALLS || waiting >= MOST * Math.min(calls, large);
   return {
     waitsUntil: (waiting) => {
       const now = performance.now();
       const ahead = goingOn();
       if (waiting < Math.min(ahead, maxBatch)) return now + PATIENCE_MS;
-      if (calls < CROWD_CALLS || waiting >= Math.min(calls, large)) return undefined;
+      if (isEnough(waiting)) return undefined;
       if (ahead > 0) return now + PATIENCE_MS;
-      const until = endedAt + Math.min((endedAt - startedAt) / 2, PATIENCE_MS);
+      const until = endedAt + Math.min((endedAt - startedAt) / 2, RETURN_MS);
       return now < until ? until : undefined;
     },
     started: (size) => {
