@@ -51,6 +51,8 @@ export type Outcome = {
   readonly calls: number;
   readonly failures: ReadonlyMap<string, number>;
   readonly firstTexts: ReadonlyMap<string, string>;
+  /** What the gateway has logged of the first calls that it could not get answered. */
+  readonly gatewayLog: readonly string[];
   readonly lost: readonly string[];
   readonly oversold: number;
   readonly miscounted: readonly string[];
@@ -70,6 +72,7 @@ const ITEMS = 8;
 const UNITS = 400;
 const ORDERS_BEFORE = 30;
 const ORDERS_BETWEEN = 15;
+const LOGGED_CALLS = 5;
 
 /**
  * Does a fault so many times under load, and judges what is left: by the audit, and by what callers were
@@ -86,6 +89,7 @@ export async function runTrial(
   const chance = chanceFrom(seed);
   const units = fault.units ?? UNITS + 100 * times;
   const skus = await receiveItems(system, ITEMS, units);
+  const loggedBefore = system.logOf("envoy").length;
   const load = startLoad(system, { buyers: BUYERS, skus, chance: chanceFrom(seed + 1) });
   const show = (fact: string, isSo: boolean) => {
     if (!isSo) throw new Error(`${fault.name}: it was to be shown that ${fact}`);
@@ -116,6 +120,7 @@ export async function runTrial(
     calls: tally.calls,
     failures: tally.failures,
     firstTexts: tally.firstTexts,
+    gatewayLog: unansweredIn(system.logOf("envoy").slice(loggedBefore)),
     ...(await verify(system, purchases, skus, units)),
     findings,
     unknown: purchases.filter(({ placing, ending }) => placing === "unknown" || ending?.answer === "unknown")
@@ -128,17 +133,25 @@ export async function runTrial(
   };
 }
 
+function unansweredIn(log: string): string[] {
+  return log
+    .split("\n")
+    .filter((line) => line.includes('"upstream_reset') || line.includes('"no_healthy_upstream'))
+    .slice(0, LOGGED_CALLS);
+}
+
 /** Everything that is wrong with an outcome, one line each; nothing if every promise was kept. */
 export function brokenPromises(outcome: Outcome, fault: Pick<Fault, "mayFail">): string[] {
   const { lost, oversold, miscounted, findings, failures, firstTexts, longestRecoveryMs } = outcome;
   const failed = [...failures].map(([name, count]) => `${count} x ${name} ("${firstTexts.get(name)}")`);
+  const callsFailed = [`calls failed: ${failed.join(", ")}`, ...outcome.gatewayLog];
   return [
     ...lost,
     ...miscounted,
     ...findings.map(({ kind, subject, detail }) => `${kind} ${subject}: ${detail}`),
     ...(oversold > 0 ? [`${oversold} units were oversold`] : []),
     ...(longestRecoveryMs > RECOVERY_LIMIT_MS ? [`a clean audit took ${longestRecoveryMs} ms`] : []),
-    ...(!fault.mayFail && failed.length > 0 ? [`calls failed: ${failed.join(", ")}`] : []),
+    ...(!fault.mayFail && failed.length > 0 ? callsFailed : []),
   ];
 }
 

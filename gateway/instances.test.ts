@@ -11,6 +11,9 @@ const CALLERS = 8;
 const CALLS_TO_ALL = 30;
 /** Longer than the gateway needs to see that an instance stops. */
 const LONG_NOTICE_MS = 6_000;
+/** With three draws for another instance instead of thirty, every second one costs a call. */
+const SUDDEN_STOPS = 12;
+const GONE_MS = 100;
 /** Between two calls of one caller. */
 const CALL_PAUSE_MS = 5;
 
@@ -73,6 +76,44 @@ describe("of two instances", () => {
     });
   });
 });
+
+test("of two instances one that goes without notice is not tried again and again", async () => {
+  const stays = await startStandIn([OrderService]);
+  let goes = await startStandIn([OrderService]);
+  const { address } = goes;
+  const gateway = await startTestGateway({ order: [address, stays.address] });
+  let isOver = false;
+  const callers = Array.from({ length: 2 * CALLERS }, async () => {
+    while (!isOver) await settle(gateway);
+  });
+  try {
+    for (let stop = 0; stop < SUDDEN_STOPS; stop += 1) {
+      await waitUntil(async () => goes.calls.length > CALLS_TO_ALL, "both instances are called");
+      await goes.stop();
+      await pause(GONE_MS);
+      goes = await startStandIn([OrderService], address);
+    }
+    const counts = await countRetries(gateway);
+    assert.ok((counts.get("upstream_rq_retry") ?? 0) > SUDDEN_STOPS, "it was missed by few");
+    assert.equal(counts.get("upstream_rq_retry_limit_exceeded"), 0);
+  } finally {
+    isOver = true;
+    await Promise.all(callers);
+    await gateway.stop();
+    await Promise.all([stays.stop(), goes.stop()]);
+  }
+});
+
+async function countRetries({ adminUrl }: TestGateway): Promise<Map<string, number>> {
+  const response = await fetch(`${adminUrl}/stats?filter=^cluster.order.upstream_rq_retry`);
+  const lines = (await response.text()).trim().split("\n");
+  return new Map(
+    lines.map((line) => {
+      const [name = "", count] = line.split(": ");
+      return [name.replace("cluster.order.", ""), Number(count)];
+    }),
+  );
+}
 
 test("of three instances the only one that does not stop gets all calls", async () => {
   const stays = await startStandIn([OrderService]);

@@ -6,18 +6,10 @@ import type { ClientHttp2Session } from "node:http2";
 import { after, before, suite, test } from "node:test";
 import fc from "fast-check";
 import { RepeatedField } from "./header-encoder.ts";
-import { errorCodes, flags, frameTypes, type ServerStream } from "./index.ts";
+import { errorCodes, type ServerStream } from "./index.ts";
 import { type Http2Server, startHttp2Server } from "./server.ts";
 import { ask, openSession } from "./testing/client.ts";
-import {
-  blockOf,
-  dataFrame,
-  frame,
-  RawPeer,
-  requestFrame,
-  resetFrame,
-  windowFrame,
-} from "./testing/raw-peer.ts";
+import { RawPeer, requestFrame, resetFrame } from "./testing/raw-peer.ts";
 import { echo, until } from "./testing/scene.ts";
 
 const WINDOW_BYTES = 65_535;
@@ -27,7 +19,6 @@ const noise = randomBytes(4 * MEGABYTE);
 const ok = new RepeatedField(":status", "200");
 const repeated = Array.from({ length: 60 }, (_, index) => new RepeatedField(`x-${index}`, `value ${index}`));
 
-const started: Http2Server[] = [];
 let server: Http2Server;
 let session: ClientHttp2Session;
 const broken: Error[] = [];
@@ -58,18 +49,6 @@ function serve(stream: ServerStream): void {
   }
 }
 
-async function start(): Promise<Http2Server> {
-  const another = await startHttp2Server({
-    host: "127.0.0.1",
-    port: 0,
-    onRequest: serve,
-    streamWindowBytes: WINDOW_BYTES,
-    onBroken: (error) => broken.push(error),
-  });
-  started.push(another);
-  return another;
-}
-
 /** Another stream of /quiet. */
 async function nextQuiet(send: () => void): Promise<ServerStream> {
   const known = quiet.length;
@@ -85,16 +64,19 @@ function bodyOf(bytes: number, from = 0): Buffer {
 }
 
 before(async () => {
-  server = await start();
+  server = await startHttp2Server({
+    host: "127.0.0.1",
+    port: 0,
+    onRequest: serve,
+    streamWindowBytes: WINDOW_BYTES,
+    onBroken: (error) => broken.push(error),
+  });
   session = await openSession(server.port);
 });
 
 after(() => {
   session.destroy();
-  for (const { leave, destroy } of started) {
-    leave();
-    destroy();
-  }
+  server.destroy();
   assert.deepEqual(broken, []);
 });
 
@@ -291,104 +273,5 @@ suite("a client that goes", () => {
     await until("all are told", () => quiet.slice(from).every((stream) => gone.has(stream)));
     await until("the connection is closed", () => server.open() === openBefore - 1);
     assert.ok(quiet.slice(from).every((stream) => gone.get(stream) === 1));
-  });
-});
-
-suite("a server that leaves", () => {
-  test("answers what it has, refuses what comes, takes no connections, and closes", async () => {
-    const leaving = await start();
-    const client = await openSession(leaving.port);
-    const idle = await openSession(leaving.port);
-    const idleClosed = once(idle, "close");
-    const request = client.request({ ":method": "POST", ":path": "/quiet" });
-    const stream = await nextQuiet(() => request.write("begun"));
-    const farewell = once(client, "goaway");
-    leaving.leave();
-    leaving.leave();
-    const [code, lastId] = await farewell;
-    assert.deepEqual([code, lastId], [errorCodes.noError, 1]);
-    await idleClosed;
-    await assert.rejects(openSession(leaving.port), { code: "ECONNREFUSED" });
-    stream.respond([ok]);
-    stream.write(Buffer.from("late"));
-    stream.finish();
-    const [headers] = await once(request, "response");
-    assert.equal(headers[":status"], 200);
-    assert.equal(Buffer.concat(await request.toArray()).toString(), "late");
-    // The request's own end is what the connection still waits for.
-    assert.equal(leaving.open(), 1);
-    request.end();
-    await until("all connections are closed", () => leaving.open() === 0);
-    assert.equal(gone.get(stream), undefined);
-  });
-
-  test("refuses what is sent before its farewell is read, and serves none of it", async () => {
-    const leaving = await start();
-    const peer = await RawPeer.connect(leaving.port);
-    peer.greet();
-    const stream = await nextQuiet(() => peer.send(requestFrame(1, flags.endStream, "/quiet")));
-    const known = quiet.length;
-    leaving.leave();
-    peer.send(requestFrame(3, 0, "/quiet"), dataFrame(3, flags.endStream), requestFrame(5, 0, "/quiet"));
-    peer.send(resetFrame(5));
-    await peer.settle();
-    const told = ["GOAWAY 1 NO_ERROR", "RST_STREAM 3 REFUSED_STREAM", "RST_STREAM 5 REFUSED_STREAM"];
-    assert.deepEqual(peer.told(), told);
-    stream.respondOnly([ok]);
-    await peer.closed();
-    assert.deepEqual(peer.told(), [...told, "HEADERS 1 200 END"]);
-    assert.equal(quiet.length, known);
-  });
-
-  const ends: [how: string, sent: Buffer[]][] = [
-    ["is taken back", [resetFrame(1)]],
-    ["is broken off for a fault", [windowFrame(1, 0)]],
-    [
-      "is broken off for its trailers",
-      [frame(frameTypes.headers, flags.endHeaders, 1, blockOf([["a", "b"]]))],
-    ],
-    ["is broken off for its length", [dataFrame(1, 0, Buffer.alloc(2))]],
-  ];
-  for (const [how, sent] of ends) {
-    test(`closes a connection whose last request ${how}`, async () => {
-      const leaving = await start();
-      const peer = await RawPeer.connect(leaving.port);
-      peer.greet();
-      await nextQuiet(() => peer.send(requestFrame(1, 0, "/quiet", [["content-length", "1"]])));
-      leaving.leave();
-      await peer.settle();
-      peer.send(...sent);
-      await peer.closed();
-      leaving.destroy();
-    });
-  }
-
-  test("closes a connection whose last request was answered and ends by trailers", async () => {
-    const leaving = await start();
-    const peer = await RawPeer.connect(leaving.port);
-    peer.greet();
-    const stream = await nextQuiet(() => peer.send(requestFrame(1, 0, "/quiet")));
-    leaving.leave();
-    stream.respondOnly([ok]);
-    await peer.settle();
-    peer.send(frame(frameTypes.headers, flags.endHeaders | flags.endStream, 1, blockOf([["a", "b"]])));
-    await peer.closed();
-    leaving.destroy();
-  });
-
-  test("is gone at once when it is destroyed, and its streams are told", async () => {
-    const leaving = await start();
-    const client = await openSession(leaving.port);
-    client.on("error", () => {});
-    const request = client.request({ ":path": "/quiet" });
-    request.on("error", () => {});
-    const closed = once(client, "close");
-    const stream = await nextQuiet(() => request.resume());
-    leaving.leave();
-    leaving.destroy();
-    assert.equal(gone.get(stream), 1);
-    await closed;
-    await until("it is closed", () => leaving.open() === 0);
-    assert.equal(gone.get(stream), 1);
   });
 });

@@ -52,3 +52,14 @@ for (const noticeMs of [0, 100]) {
     assert.deepEqual(told, [ServingStatus.SERVING, ServingStatus.NOT_SERVING]);
   });
 }
+
+test("a process that stood still during its notice gives the rest of it", async () => {
+  const server = await start("127.0.0.1:0");
+  const noticeMs = 600;
+  const stopping = server.stop({ noticeMs, drainTimeoutMs: 1_000 });
+  const until = performance.now() + 2 * noticeMs;
+  while (performance.now() < until);
+  await pause(noticeMs / 2);
+  assert.equal((await healthOf(server).check({})).status, ServingStatus.NOT_SERVING);
+  await stopping;
+});

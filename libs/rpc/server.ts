@@ -67,6 +67,11 @@ export type RpcServer = {
 const READ_MAX_BYTES = 1_048_576;
 /** So much of a request may be sent before any of it is read: all of a message, with its head. */
 const STREAM_WINDOW_BYTES = READ_MAX_BYTES + 65_536;
+/**
+ * A notice is waited for in so many parts: a process or a machine that stood still for longer than all of it
+ * has only lost one of them, and the balancers get the rest to look again.
+ */
+const NOTICE_PARTS = 6;
 /** How often a stopping server looks whether its calls are answered. */
 const DRAIN_POLL_MS = 20;
 
@@ -102,8 +107,8 @@ export async function startRpcServer(options: RpcServerOptions): Promise<RpcServ
 
   async function drain({ noticeMs, drainTimeoutMs }: StopOptions): Promise<void> {
     serving = false;
-    await pause(noticeMs);
-    server.leave();
+    for (let part = 0; part < NOTICE_PARTS; part += 1) await pause(noticeMs / NOTICE_PARTS);
+    await server.leave();
     left.abort();
     const until = performance.now() + drainTimeoutMs;
     while ((pipeline.underWay() > 0 || server.open() > 0) && performance.now() < until) {
