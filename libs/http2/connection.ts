@@ -1,6 +1,14 @@
 import type { Socket } from "node:net";
 import { FrameReader } from "./frame-reader.ts";
-import { ConnectionError, type ErrorCode, errorCodes, flags, frameTypes, settingIds } from "./frames.ts";
+import {
+  ConnectionError,
+  type ErrorCode,
+  errorCodes,
+  flags,
+  frameTypes,
+  MAX_31_BITS,
+  settingIds,
+} from "./frames.ts";
 import { HeaderBlocks } from "./header-blocks.ts";
 import { CompressionError } from "./header-decoder.ts";
 import { limits } from "./limits.ts";
@@ -19,6 +27,9 @@ export type ConnectionOptions = {
   readonly onBroken: (error: Error) => void;
 };
 
+/** Eight bytes, as pings have. */
+const FAREWELL = Buffer.from("farewell", "latin1");
+
 /** One client's connection: takes its frames and keeps its streams (RFC 9113). */
 export class Connection {
   readonly #socket: Socket;
@@ -36,6 +47,8 @@ export class Connection {
   /** What the peer had taken of our bytes at the last sweep, and at which sweep it last had taken any. */
   #takenBytes = 0;
   #takenAt = performance.now();
+  /** Since the peer was asked to send no more requests: how long he may take to have read that. */
+  #farewell: NodeJS.Timeout | undefined;
   #isLeaving = false;
   #isOver = false;
 
@@ -72,13 +85,15 @@ export class Connection {
     return this.#streams.size();
   }
 
-  /** Takes no new requests, answers those that it has, and closes then. */
+  /**
+   * Asks the peer to send no more requests, answers those that he has sent until he has read it, and closes
+   * then (RFC 9113, section 6.8): none is refused but those of a peer who does not read or does not listen.
+   */
   leave(): void {
-    if (this.#isLeaving) return;
-    this.#isLeaving = true;
-    this.#streams.refuseNew();
-    this.#sender.goAway(this.#streams.lastId(), errorCodes.noError);
-    this.#closeIfDone();
+    if (this.#isLeaving || this.#farewell) return;
+    this.#farewell = setTimeout(() => this.#refuseNew(), limits.farewellMs).unref();
+    this.#sender.goAway(MAX_31_BITS, errorCodes.noError);
+    this.#sender.ping(FAREWELL, 0);
   }
 
   /** Ends it at once. */
@@ -153,9 +168,7 @@ export class Connection {
       case frameTypes.ping:
         expectStream(streamId === 0);
         expectLength(to - from, 8);
-        if ((flag & flags.ack) !== 0) return;
-        this.#countAnswer();
-        this.#sender.answerPing(bytes.subarray(from, to));
+        this.#takePing(flag, bytes.subarray(from, to));
         return;
       case frameTypes.priority:
         expectStream(streamId > 0);
@@ -164,7 +177,7 @@ export class Connection {
       case frameTypes.goAway:
         expectStream(streamId === 0);
         if (to - from < 8) throw new ConnectionError(errorCodes.frameSizeError, "a short GOAWAY");
-        this.leave();
+        this.#refuseNew();
         return;
       case frameTypes.pushPromise:
         throw new ConnectionError(errorCodes.protocolError, "clients do not push");
@@ -210,6 +223,16 @@ export class Connection {
     this.#sender.acknowledgeSettings();
   }
 
+  #takePing(flag: number, data: Uint8Array): void {
+    if ((flag & flags.ack) === 0) {
+      this.#countAnswer();
+      this.#sender.ping(data, flags.ack);
+    } else if (this.#farewell) {
+      // It is the only ping of ours.
+      this.#refuseNew();
+    }
+  }
+
   // Priorities have no meaning any more (RFC 9113, section 5.3), but their form is still judged.
   #takePriority(streamId: number, bytes: Buffer, from: number, to: number): void {
     if (to - from !== 5) this.#streams.blame(streamId, errorCodes.frameSizeError);
@@ -238,8 +261,17 @@ export class Connection {
     this.#sender.sendWaiting();
   }
 
+  #refuseNew(): void {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    clearTimeout(this.#farewell);
+    this.#streams.refuseNew();
+    this.#sender.goAway(this.#streams.lastId(), errorCodes.noError);
+    this.#closeIfDone();
+  }
+
   #closeIfDone(): void {
-    if (this.#isLeaving && this.#streams.size() === 0) this.#farewell();
+    if (this.#isLeaving && this.#streams.size() === 0) this.#end();
   }
 
   #break(error: unknown): void {
@@ -247,12 +279,12 @@ export class Connection {
     this.#options.onBroken(known);
     this.#isLeaving = true;
     this.#sender.goAway(this.#streams.lastId(), known.code);
-    this.#farewell();
+    this.#end();
     this.#lose();
   }
 
   // The last frames are sent; a peer that does not close in return is cut off.
-  #farewell(): void {
+  #end(): void {
     if (this.#socket.writableEnded) return;
     this.#output.flush();
     // From when all has left: until then the sweep judges how the peer reads.
@@ -264,6 +296,7 @@ export class Connection {
   #lose(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    clearTimeout(this.#farewell);
     if (!this.#socket.writableEnded) this.#socket.end();
     this.#streams.leaveAll();
   }

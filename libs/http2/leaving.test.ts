@@ -1,4 +1,4 @@
-/** A server that leaves: what it has is answered, what comes is refused, and everybody is told. */
+/** A server that leaves: what it has is answered, everybody is told, and what comes then is refused. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, test } from "node:test";
@@ -53,11 +53,15 @@ test("answers what it has, refuses what comes, takes no connections, and closes"
   const idleClosed = once(idle, "close");
   const request = client.request({ ":method": "POST", ":path": "/" });
   const stream = await nextServed(() => request.write("begun"));
-  const farewell = once(client, "goaway");
+  const lastIds: number[] = [];
+  client.on("goaway", (code: number, lastId: number) => {
+    assert.equal(code, errorCodes.noError);
+    lastIds.push(lastId);
+  });
   await Promise.all([leaving.leave(), leaving.leave()]);
-  const [code, lastId] = await farewell;
-  assert.deepEqual([code, lastId], [errorCodes.noError, 1]);
   await idleClosed;
+  await until("it has been told", () => lastIds.length === 2);
+  assert.deepEqual(lastIds, [2 ** 31 - 1, 1]);
   await assert.rejects(openSession(leaving.port), { code: "ECONNREFUSED" });
   stream.respond([ok]);
   stream.write(Buffer.from("late"));
@@ -74,37 +78,61 @@ test("answers what it has, refuses what comes, takes no connections, and closes"
 
 test("tells those too that it has not accepted yet", async () => {
   const leaving = await start();
-  const known = served.length;
   // They are the kernel's: of as many as come at once, one is accepted in each turn of the event loop.
   const peers = await Promise.all(Array.from({ length: 20 }, () => RawPeer.connect(leaving.port)));
   assert.ok(leaving.open() < peers.length, "all have been accepted");
+  for (const peer of peers) peer.greet();
   await leaving.leave();
-  for (const peer of peers) {
-    peer.greet();
-    peer.send(requestFrame(1, flags.endStream));
-    await peer.closed();
-    assert.deepEqual(peer.told(), ["GOAWAY 0 NO_ERROR"]);
-  }
   await assert.rejects(openSession(leaving.port), { code: "ECONNREFUSED" });
-  assert.equal(served.length, known);
+  for (const peer of peers) {
+    await peer.closed();
+    assert.deepEqual(peer.told(), ["GOAWAY SOON NO_ERROR", "GOAWAY 0 NO_ERROR"]);
+  }
 });
 
-test("refuses what is sent before its farewell is read, and serves none of it", async () => {
+test("serves what is sent before its farewell is read, and refuses what comes later", async () => {
   const leaving = await start();
   const peer = await RawPeer.connect(leaving.port);
   peer.greet();
-  const stream = await nextServed(() => peer.send(requestFrame(1, flags.endStream)));
-  const known = served.length;
+  peer.stopAnswering();
+  const first = await nextServed(() => peer.send(requestFrame(1, flags.endStream)));
   await leaving.leave();
-  peer.send(requestFrame(3, 0), dataFrame(3, flags.endStream), requestFrame(5, 0));
-  peer.send(resetFrame(5));
+  const second = await nextServed(() => peer.send(requestFrame(3, flags.endStream)));
+  const known = served.length;
+  peer.goOnAnswering();
+  peer.send(requestFrame(5, 0), dataFrame(5, flags.endStream), requestFrame(7, 0), resetFrame(7));
   await peer.settle();
-  const told = ["GOAWAY 1 NO_ERROR", "RST_STREAM 3 REFUSED_STREAM", "RST_STREAM 5 REFUSED_STREAM"];
+  const told = [
+    "GOAWAY SOON NO_ERROR",
+    "GOAWAY 3 NO_ERROR",
+    "RST_STREAM 5 REFUSED_STREAM",
+    "RST_STREAM 7 REFUSED_STREAM",
+  ];
   assert.deepEqual(peer.told(), told);
+  for (const stream of [first, second]) stream.respondOnly([ok]);
+  await peer.closed();
+  assert.deepEqual(peer.told(), [...told, "HEADERS 1 200 END", "HEADERS 3 200 END"]);
+  assert.equal(served.length, known);
+});
+
+test("does not wait for a peer that gives no sign of life", async () => {
+  const leaving = await start();
+  const peer = await RawPeer.connect(leaving.port);
+  peer.greet();
+  peer.stopAnswering();
+  const stream = await nextServed(() => peer.send(requestFrame(1, flags.endStream)));
+  await leaving.leave();
+  await peer.until("it is told", () => peer.told().length === 2);
+  peer.send(requestFrame(3, flags.endStream));
+  await peer.settle();
   stream.respondOnly([ok]);
   await peer.closed();
-  assert.deepEqual(peer.told(), [...told, "HEADERS 1 200 END"]);
-  assert.equal(served.length, known);
+  assert.deepEqual(peer.told(), [
+    "GOAWAY SOON NO_ERROR",
+    "GOAWAY 1 NO_ERROR",
+    "RST_STREAM 3 REFUSED_STREAM",
+    "HEADERS 1 200 END",
+  ]);
 });
 
 const ends: [how: string, sent: Buffer[]][] = [

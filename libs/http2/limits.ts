@@ -46,7 +46,7 @@ export const limits = {
   resetsPerSecond: 1_000,
   /** Frames for streams that are over, which are answered each. */
   strayFrames: 1_000,
-  /** How long the last words of a connection may take to be read. */
+  /** How long a peer may take to read that a connection ends, and then its last words. */
   farewellMs: 1_000,
   /** How often a server looks for what has been silent for too long. */
   sweepMs: 2_000,

@@ -109,8 +109,9 @@ export class Sender {
     this.sendWaiting();
   }
 
-  answerPing(data: Uint8Array): void {
-    const at = this.#frame(data.length, frameTypes.ping, flags.ack, 0);
+  /** Asks for a sign of life; with `flags.ack` it gives one. */
+  ping(data: Uint8Array, flag: number): void {
+    const at = this.#frame(data.length, frameTypes.ping, flag, 0);
     this.#output.bytes.set(data, at);
     this.#output.commit(at + data.length);
   }

@@ -16,8 +16,8 @@ export type Http2Server = {
   /** Connections that are not closed. */
   open(): number;
   /**
-   * Takes no new connections and no new requests, from when it resolves: what is under way is answered, then
-   * connections close.
+   * Takes no new connections, and asks for no more requests: what is under way is answered, then connections
+   * close.
    */
   leave(): Promise<void>;
   /** Ends what is left. */

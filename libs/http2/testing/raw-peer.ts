@@ -1,6 +1,14 @@
 import { EventEmitter, once } from "node:events";
 import { connect, type Socket } from "node:net";
-import { errorCodes, FRAME_HEAD_BYTES, flags, frameTypes, PREFACE, writeFrameHead } from "../frames.ts";
+import {
+  errorCodes,
+  FRAME_HEAD_BYTES,
+  flags,
+  frameTypes,
+  MAX_31_BITS,
+  PREFACE,
+  writeFrameHead,
+} from "../frames.ts";
 import { HeaderDecoder } from "../header-decoder.ts";
 import { HeaderEncoder, type OutgoingField } from "../header-encoder.ts";
 import type { HeaderField } from "../header-field.ts";
@@ -108,6 +116,8 @@ export class RawPeer {
   #rest = Buffer.of();
   #pings = 0;
   #answeredPing: string | undefined;
+  #answersPings = true;
+  readonly #unanswered: Buffer[] = [];
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -147,6 +157,17 @@ export class RawPeer {
 
   goOnReading(): void {
     this.#socket.resume();
+  }
+
+  /** Gives no sign of life. */
+  stopAnswering(): void {
+    this.#answersPings = false;
+  }
+
+  /** Gives those that it owes. */
+  goOnAnswering(): void {
+    this.#answersPings = true;
+    for (const payload of this.#unanswered.splice(0)) this.#answer(payload);
   }
 
   /** Closes its half, and waits until the server has closed the other. */
@@ -203,7 +224,8 @@ export class RawPeer {
 
   #take(type: number, flag: number, streamId: number, payload: Buffer): void {
     let fields: readonly HeaderField[] = [];
-    if (type === ping) this.#answeredPing = payload.toString("latin1");
+    if (type === ping && (flag & flags.ack) !== 0) this.#answeredPing = payload.toString("latin1");
+    else if (type === ping) this.#answer(payload);
     if (type === headers || type === continuation) {
       this.#block.push(payload);
       if ((flag & END_HEADERS) !== 0) {
@@ -211,6 +233,11 @@ export class RawPeer {
       }
     }
     this.frames.push({ type, flag, streamId, payload, fields });
+  }
+
+  #answer(payload: Buffer): void {
+    if (this.#answersPings) this.send(frame(ping, flags.ack, 0, payload));
+    else this.#unanswered.push(payload);
   }
 }
 
@@ -224,10 +251,14 @@ function wordsOf({ type, flag, streamId, payload, fields }: Frame): string | und
     case reset:
       return `RST_STREAM ${streamId} ${codeName(payload.readUInt32BE(0))}`;
     case goAway:
-      return `GOAWAY ${payload.readUInt32BE(0)} ${codeName(payload.readUInt32BE(4))}`;
+      return `GOAWAY ${streamName(payload.readUInt32BE(0))} ${codeName(payload.readUInt32BE(4))}`;
     default:
       return undefined;
   }
+}
+
+function streamName(streamId: number): string {
+  return streamId === MAX_31_BITS ? "SOON" : String(streamId);
 }
 
 /** What RFC 9113, section 7, calls a code. */
