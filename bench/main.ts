@@ -5,6 +5,7 @@
  */
 import { makeThrowAwayFolder } from "../stack/folder.ts";
 import { runSupervised } from "../stack/program.ts";
+import { watchDisk } from "./disk.ts";
 import { isFarOff } from "./figures/target.ts";
 import { type Ground, type Pace, prepareGround } from "./ground.ts";
 import { describeScenario, openReport, type ScenarioReport } from "./report.ts";
@@ -19,6 +20,7 @@ async function runScenario(scenario: Scenario, ground: Ground): Promise<Scenario
   const { report, notes } = openReport(scenario.name);
   const startedAt = performance.now();
   const before = yardstickMs();
+  const disk = watchDisk(ground.supervisor.folder);
   try {
     await scenario.run(ground, notes);
   } catch (error) {
@@ -28,6 +30,7 @@ async function runScenario(scenario: Scenario, ground: Ground): Promise<Scenario
       error instanceof Error ? (error.stack ?? error.message) : String(error),
     );
   }
+  notes.measure("one byte's way to the disk, 20 times a second", "ms", await disk.stop());
   notes.measure("yardstick: processor time of a fixed piece of work", "ms", [before, yardstickMs()]);
   report.seconds = (performance.now() - startedAt) / 1_000;
   console.log(`\n${describeScenario(report)}`);
