@@ -87,8 +87,9 @@ export function createExpiry({ sql, announcer, metrics }: ExpiryParts): Expiry {
       // What lies before is done or locked by others; looking at it again would make a long queue slow.
       fromTime = expired.reduce((latest, { expireTime }) => Math.max(latest, expireTime), fromTime);
       // Most of the time is the callers', here and where the events arrive.
-      const restMs = limits.expiryRest * (performance.now() - startedAt);
-      await pause(Math.min(restMs, limits.expiryRestMaxMs));
+      const tookMs = performance.now() - startedAt;
+      const restMs = Math.min(limits.expiryRest * tookMs, limits.expiryRestMaxMs);
+      await pause(Math.max(restMs, limits.expiryIntervalMs - tookMs));
     }
   }
 
