@@ -14,7 +14,7 @@ import {
   resetFrame,
   windowFrame,
 } from "./testing/raw-peer.ts";
-import { until } from "./testing/scene.ts";
+import { nextOf, until } from "./testing/scene.ts";
 
 const ok = { name: ":status", value: "200" };
 const broken: Error[] = [];
@@ -35,15 +35,6 @@ async function start(): Promise<Http2Server> {
   });
 }
 
-async function nextServed(send: () => void): Promise<ServerStream> {
-  const known = served.length;
-  send();
-  await until("the request is handed over", () => served.length > known);
-  const stream = served.at(-1);
-  assert.ok(stream);
-  return stream;
-}
-
 after(() => assert.deepEqual(broken, []));
 
 test("answers what it has, refuses what comes, takes no connections, and closes", async () => {
@@ -52,7 +43,7 @@ test("answers what it has, refuses what comes, takes no connections, and closes"
   const idle = await openSession(leaving.port);
   const idleClosed = once(idle, "close");
   const request = client.request({ ":method": "POST", ":path": "/" });
-  const stream = await nextServed(() => request.write("begun"));
+  const stream = await nextOf(served, () => request.write("begun"));
   const lastIds: number[] = [];
   client.on("goaway", (code: number, lastId: number) => {
     assert.equal(code, errorCodes.noError);
@@ -95,9 +86,9 @@ test("serves what is sent before its farewell is read, and refuses what comes la
   const peer = await RawPeer.connect(leaving.port);
   peer.greet();
   peer.stopAnswering();
-  const first = await nextServed(() => peer.send(requestFrame(1, flags.endStream)));
+  const first = await nextOf(served, () => peer.send(requestFrame(1, flags.endStream)));
   await leaving.leave();
-  const second = await nextServed(() => peer.send(requestFrame(3, flags.endStream)));
+  const second = await nextOf(served, () => peer.send(requestFrame(3, flags.endStream)));
   const known = served.length;
   peer.goOnAnswering();
   peer.send(requestFrame(5, 0), dataFrame(5, flags.endStream), requestFrame(7, 0), resetFrame(7));
@@ -120,7 +111,7 @@ test("does not wait for a peer that gives no sign of life", async () => {
   const peer = await RawPeer.connect(leaving.port);
   peer.greet();
   peer.stopAnswering();
-  const stream = await nextServed(() => peer.send(requestFrame(1, flags.endStream)));
+  const stream = await nextOf(served, () => peer.send(requestFrame(1, flags.endStream)));
   await leaving.leave();
   await peer.until("it is told", () => peer.told().length === 2);
   peer.send(requestFrame(3, flags.endStream));
@@ -146,7 +137,7 @@ for (const [how, sent] of ends) {
     const leaving = await start();
     const peer = await RawPeer.connect(leaving.port);
     peer.greet();
-    await nextServed(() => peer.send(requestFrame(1, 0, "/", [["content-length", "1"]])));
+    await nextOf(served, () => peer.send(requestFrame(1, 0, "/", [["content-length", "1"]])));
     await leaving.leave();
     await peer.settle();
     peer.send(...sent);
@@ -159,7 +150,7 @@ test("closes a connection whose last request was answered and ends by trailers",
   const leaving = await start();
   const peer = await RawPeer.connect(leaving.port);
   peer.greet();
-  const stream = await nextServed(() => peer.send(requestFrame(1, 0)));
+  const stream = await nextOf(served, () => peer.send(requestFrame(1, 0)));
   await leaving.leave();
   stream.respondOnly([ok]);
   await peer.settle();
@@ -175,7 +166,7 @@ test("is gone at once when it is destroyed, and its streams are told", async () 
   const request = client.request({ ":path": "/" });
   request.on("error", () => {});
   const closed = once(client, "close");
-  const stream = await nextServed(() => request.resume());
+  const stream = await nextOf(served, () => request.resume());
   await leaving.leave();
   leaving.destroy();
   assert.equal(gone.get(stream), 1);

@@ -10,7 +10,7 @@ import { errorCodes, type ServerStream } from "./index.ts";
 import { type Http2Server, startHttp2Server } from "./server.ts";
 import { ask, openSession } from "./testing/client.ts";
 import { RawPeer, requestFrame, resetFrame } from "./testing/raw-peer.ts";
-import { echo, until } from "./testing/scene.ts";
+import { echo, nextOf, until } from "./testing/scene.ts";
 
 const WINDOW_BYTES = 65_535;
 const MEGABYTE = 1_048_576;
@@ -47,16 +47,6 @@ function serve(stream: ServerStream): void {
   } else {
     echo(stream);
   }
-}
-
-/** Another stream of /quiet. */
-async function nextQuiet(send: () => void): Promise<ServerStream> {
-  const known = quiet.length;
-  send();
-  await until("the request is handed over", () => quiet.length > known);
-  const stream = quiet.at(-1);
-  assert.ok(stream);
-  return stream;
 }
 
 function bodyOf(bytes: number, from = 0): Buffer {
@@ -191,7 +181,7 @@ suite("headers", () => {
 suite("an answer before its request is complete", () => {
   test("stands, and what still comes is read away", async () => {
     const request = session.request({ ":method": "POST", ":path": "/quiet" });
-    const stream = await nextQuiet(() => request.write("begun"));
+    const stream = await nextOf(quiet, () => request.write("begun"));
     stream.respondOnly([ok]);
     const [headers] = await once(request, "response");
     assert.equal(headers[":status"], 200);
@@ -206,7 +196,7 @@ suite("an answer before its request is complete", () => {
 
   test("makes a client stop that sends without end", async () => {
     const request = session.request({ ":method": "POST", ":path": "/quiet" });
-    const stream = await nextQuiet(() => request.write("begun"));
+    const stream = await nextOf(quiet, () => request.write("begun"));
     stream.respondOnly([ok]);
     request.resume();
     request.on("error", () => {});
@@ -219,7 +209,7 @@ suite("an answer before its request is complete", () => {
 
   test("tells the client to stop, if whoever serves it says so", async () => {
     const request = session.request({ ":method": "POST", ":path": "/quiet" });
-    const stream = await nextQuiet(() => request.write("begun"));
+    const stream = await nextOf(quiet, () => request.write("begun"));
     // Before the answer there is nothing to stop.
     stream.stopReading();
     stream.respondOnly([ok]);
@@ -237,7 +227,7 @@ suite("a client that goes", () => {
   test("is not answered by a reset to its reset", async () => {
     const peer = await RawPeer.connect(server.port);
     peer.greet();
-    const stream = await nextQuiet(() => peer.send(requestFrame(1, 0, "/quiet")));
+    const stream = await nextOf(quiet, () => peer.send(requestFrame(1, 0, "/quiet")));
     peer.send(resetFrame(1));
     await until("it is told", () => gone.has(stream));
     stream.respondOnly([ok]);
@@ -250,7 +240,7 @@ suite("a client that goes", () => {
   test("takes one request back, which is told once, and what is written then is dropped", async () => {
     const request = session.request({ ":method": "POST", ":path": "/quiet" });
     request.on("error", () => {});
-    const stream = await nextQuiet(() => request.write("begun"));
+    const stream = await nextOf(quiet, () => request.write("begun"));
     request.close(errorCodes.cancel);
     await until("it is told", () => gone.has(stream));
     stream.respond([ok]);

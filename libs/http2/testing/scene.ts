@@ -110,6 +110,16 @@ export async function until(what: string, isSo: () => boolean): Promise<void> {
   }
 }
 
+/** The stream that joins those that were handed over when something is sent. */
+export async function nextOf(handedOver: readonly ServerStream[], send: () => void): Promise<ServerStream> {
+  const known = handedOver.length;
+  send();
+  await until("the request is handed over", () => handedOver.length > known);
+  const stream = handedOver.at(-1);
+  if (!stream) throw new Error("no stream was handed over");
+  return stream;
+}
+
 /** Answers with headers alone, once all of the request has come. */
 export function answerAtEnd(stream: ServerStream): void {
   stream.onEnd = () => stream.respondOnly([ok]);
