@@ -87,6 +87,51 @@ describe("a batcher", () => {
     assert.equal(await stopped, 4);
   });
 
+  test("waits half as long as a crowd took for its callers to come again", async (t) => {
+    let now = 1_000;
+    let goingOn = 0;
+    t.mock.method(performance, "now", () => now);
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const { batcher, batches } = recorder({ maxBatch: 100, maxWaiting: 200, goingOn: () => goingOn });
+    const sizes = () => batches.map(({ calls }) => calls.length);
+    const send = (count: number) =>
+      Array.from({ length: count }, (_, index) => batcher.submit(index, { key }));
+    const answers = send(40);
+    await Promise.all(answers);
+    goingOn = 40;
+    answers.push(...send(40));
+    await turn();
+    await turn();
+    assert.deepEqual(sizes(), [40, 40], "as many as go on");
+    goingOn = 80;
+    answers.push(...send(10));
+    now += 20;
+    for (; goingOn > 0; goingOn -= 1) batcher.reconsider();
+    batcher.reconsider();
+    await turn();
+    await turn();
+    assert.deepEqual(sizes(), [40, 40], "the way was of 20 ms, so 10 more");
+    now += 9;
+    t.mock.timers.tick(9);
+    answers.push(...send(37));
+    await turn();
+    await turn();
+    assert.deepEqual(sizes(), [40, 40], "47 wait");
+    answers.push(...send(1));
+    await Promise.all(answers);
+    assert.deepEqual(sizes(), [40, 40, 48], "most of a large batch");
+    now += 2;
+    batcher.reconsider();
+    answers.push(...send(3));
+    await turn();
+    await turn();
+    assert.deepEqual(sizes(), [40, 40, 48], "the others may come");
+    now += 1;
+    t.mock.timers.tick(1);
+    await Promise.all(answers);
+    assert.deepEqual(sizes(), [40, 40, 48, 3], "they did not");
+  });
+
   test("lets all go that have waited for too long, whatever their keys", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     const { batcher, batches } = recorder({ goingOn: () => 4 });

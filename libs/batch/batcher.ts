@@ -1,5 +1,6 @@
 import { setImmediate as turnOfTheLoop } from "node:timers/promises";
 import { DomainError } from "#libs/reasons";
+import { watchCrowd } from "./crowd.ts";
 
 /** What became of one call of a batch. */
 export type Outcome<Result> =
@@ -24,10 +25,9 @@ export type BatcherOptions<Call, Result> = {
    */
   readonly answersATurn?: number;
   /**
-   * Calls of earlier batches that have gone on to the next stage of their way and are not at its end. While
-   * there are any, a batch starts only when as many wait, or it is full, or patience is at its end: few large
-   * batches then follow each other through the stages instead of many small ones. Whoever ends a call owes a
-   * `reconsider`. A call that comes alone still waits for nothing.
+   * Calls of earlier batches that have gone on to the next stage of their way and are not at its end. Then
+   * few large batches follow each other through the stages instead of many small ones: see watchCrowd.
+   * Whoever ends a call owes a `reconsider`. A call that comes alone still waits for nothing.
    */
   readonly goingOn?: () => number;
   /** Whether a batch that failed with this error is halved and tried again, so that one bad call is found. */
@@ -49,7 +49,7 @@ export type Batcher<Call, Result> = {
   submit(call: Call, options: SubmitOptions): Promise<Result>;
   /** Calls that wait. */
   waiting(): number;
-  /** Looks again whether the next batch may start, because fewer calls are going on. */
+  /** Looks again whether the next batch may start, because a call that went on is at its end. */
   reconsider(): void;
   /** Refuses new calls and resolves when all accepted ones are answered. */
   stop(): Promise<void>;
@@ -67,24 +67,21 @@ type Answer<Call, Result> = {
   readonly outcome: Outcome<Result> | undefined;
 };
 
-/**
- * The longest that a call waits for those before it to come to the end of their way: several times what that
- * takes, unless a stage of it hangs, which is nothing to wait for.
- */
-const PATIENCE_MS = 100;
 /** When to come back after OVERLOADED: by then the queue that was full has been worked off. */
 const OVERLOAD_RETRY_MS = 250;
 
 /**
  * Gathers the calls that arrive while the batch before them is under way and hands them over together (group
- * commit: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984). There is no
- * timer: a call that finds nothing under way starts at once, alone or with those of its own turn of the event
- * loop. Keys take turns; within one key calls keep their order of arrival.
+ * commit: DeWitt et al., "Implementation Techniques for Main Memory Database Systems", 1984). A call
+ * that finds nothing under way starts at once, alone or with those of its own turn of the event loop: no
+ * timer gathers, but for a crowd (see watchCrowd). Keys take turns; within one key calls keep their order of
+ * arrival.
  */
 export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result>): Batcher<Call, Result> {
   const { execute, maxBatch, maxWaiting, splitsOn } = options;
   const lanes = options.lanes ?? 1;
   const answersATurn = options.answersATurn ?? maxBatch;
+  const crowd = options.goingOn && watchCrowd(options.goingOn, maxBatch);
   const queues = new Map<string, Waiting<Call, Result>[]>();
   let waiting = 0;
   let underWay = 0;
@@ -92,6 +89,8 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
   let answering = 0;
   let scheduled = false;
   let patience: NodeJS.Timeout | undefined;
+  /** When it ends, in milliseconds of performance.now(). */
+  let patienceEnd = 0;
   /** Calls that have waited for too long for those before them, and go now. */
   let overdue = 0;
   let stopping: (() => void) | undefined;
@@ -123,12 +122,21 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
 
   function startWhatMay(): void {
     while (underWay < lanes && waiting > 0) {
-      if (overdue === 0 && waiting < Math.min(maxBatch, options.goingOn?.() ?? 0)) {
-        patience ??= setTimeout(endPatience, PATIENCE_MS);
+      const until = overdue > 0 ? undefined : crowd?.waitsUntil(waiting);
+      if (until !== undefined) {
+        waitUntil(until);
         return;
       }
       start();
     }
+  }
+
+  // Never longer than it was said before.
+  function waitUntil(time: number): void {
+    if (patience && patienceEnd <= time) return;
+    clearTimeout(patience);
+    patienceEnd = time;
+    patience = setTimeout(endPatience, time - performance.now());
   }
 
   // With all that wait now, whatever their keys, and however many batches they make.
@@ -153,6 +161,7 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
       finishIfDrained();
       return;
     }
+    crowd?.started(live.length);
     underWay += 1;
     const startedAt = performance.now();
     void carryOut(live, key).then((answers) => {
@@ -215,7 +224,12 @@ export function createBatcher<Call, Result>(options: BatcherOptions<Call, Result
     return stopped;
   }
 
-  return { submit, stop, waiting: () => waiting, reconsider: schedule };
+  function reconsider(): void {
+    crowd?.ended();
+    schedule();
+  }
+
+  return { submit, stop, waiting: () => waiting, reconsider };
 }
 
 function settle<Call, Result>(entry: Waiting<Call, Result>, outcome: Outcome<Result> | undefined): void {

@@ -26,14 +26,14 @@ export type GateLimits = {
  * As many as wait for their batch. A quarter of them are several batches, which fill the database and are
  * enough for a crowd that comes at once. When they take longer than a person notices, more of them would make
  * nothing faster: they only fill the memory, and those that are let in wait for longer. When more go on
- * coming, half a batch that waits while one is under way keeps the database as busy, and all else is waiting
- * too: answers then come three times as fast. Whether the last one was quick is not asked then: each quick
+ * coming, two batches that take turns keep the database as busy, and all else is waiting too: answers then
+ * come twice as fast. Whether the last one was quick is not asked then: each quick
  * one would let in a thousand, whose own answers are slow.
  */
 const STANDARD: GateLimits = {
   calls: 4_096,
   crowd: { calls: 1_024, slowMs: 300 },
-  overloadCalls: 384,
+  overloadCalls: 512,
   overloadMs: 1_000,
 };
 /** By then a part of those that wait is answered. */
