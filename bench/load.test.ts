@@ -51,6 +51,17 @@ describe("an open load", () => {
     assert.ok(sent > 30 && sent <= 101, `${sent} were sent`);
   });
 
+  it("counts latencies by the part in which a unit was due", async () => {
+    const startedAt = performance.now();
+    const work: Work = (done) => setTimeout(() => done("OK"), performance.now() - startedAt < 150 ? 0 : 40);
+    const load = await runOpenLoad({ perSecond: 200, warmUpMs: 50, durationMs: 200, work, partMs: 100 });
+    assert.equal(load.parts.length, 2);
+    const [quick, slow] = load.parts.map((part) => percentileMs(part, 50));
+    assert.ok((slow ?? 0) >= 40 && (quick ?? 0) < (slow ?? 0), `${quick} ms, then ${slow} ms`);
+    const counted = load.parts.reduce((sum, { totalCount }) => sum + totalCount, 0);
+    assert.ok(counted <= load.latencies.totalCount, "those of the warm-up are in no part");
+  });
+
   it("counts the time that a unit had to wait before it was sent", async () => {
     let first = true;
     const work: Work = (done) => {

@@ -14,6 +14,8 @@ export type Load = {
    * Of units that ended well within the measured time; in an open load from the moment at which each was due.
    */
   readonly latencies: Latencies;
+  /** The same by the part of the measured time in which each was due; empty unless asked for. */
+  readonly parts: readonly Latencies[];
   /** Of units that ended otherwise. */
   readonly failureLatencies: Latencies;
   /** Units by outcome, those before and after the measured time too. */
@@ -34,6 +36,8 @@ export type OpenLoad = {
   readonly work: Work;
   /** Ends the load before its time. */
   readonly isOver?: () => boolean;
+  /** Latencies are also counted by parts of the measured time of this length. */
+  readonly partMs?: number;
 };
 
 /**
@@ -81,8 +85,8 @@ export async function runClosedLoad({ callers, warmUpMs, durationMs, work }: Clo
  * due, so that time spent waiting for a slow one before it is not left out.
  */
 export async function runOpenLoad(open: OpenLoad): Promise<Load> {
-  const { perSecond, warmUpMs, durationMs, work, isOver = () => false } = open;
-  const tally = createTally(warmUpMs, durationMs);
+  const { perSecond, warmUpMs, durationMs, work, isOver = () => false, partMs } = open;
+  const tally = createTally(warmUpMs, durationMs, partMs);
   const startedAt = performance.now();
   const until = tally.to;
   const intervalMs = 1_000 / perSecond;
@@ -109,13 +113,21 @@ export async function runOpenLoad(open: OpenLoad): Promise<Load> {
   return load;
 }
 
-function createTally(warmUpMs: number, durationMs: number) {
+function createTally(warmUpMs: number, durationMs: number, partMs?: number) {
   const from = performance.now() + warmUpMs;
   const to = from + durationMs;
   const latencies = noLatencies();
   const failureLatencies = noLatencies();
+  const parts: Latencies[] = [];
   const outcomes = new Map<Outcome, number>();
   let good = 0;
+
+  function partOf(startedAt: number, ms: number): Latencies {
+    const index = Math.floor((startedAt - from) / ms);
+    while (parts.length <= index) parts.push(noLatencies());
+    return parts[index] ?? noLatencies();
+  }
+
   return {
     to,
     count(outcome: Outcome, startedAt: number): void {
@@ -124,12 +136,14 @@ function createTally(warmUpMs: number, durationMs: number) {
       if (now < from) return;
       // One that was sent in time belongs to the picture, however late its answer.
       addLatency(outcome === OK ? latencies : failureLatencies, now - startedAt);
+      if (outcome === OK && partMs && startedAt >= from)
+        addLatency(partOf(startedAt, partMs), now - startedAt);
       if (outcome === OK && now <= to) good += 1;
     },
     /** The load up to now; latencies and outcomes that come later are still counted. */
     stop(): Load {
       const seconds = (Math.min(performance.now(), to) - from) / 1_000;
-      return { perSecond: good / seconds, seconds, latencies, failureLatencies, outcomes };
+      return { perSecond: good / seconds, seconds, latencies, parts, failureLatencies, outcomes };
     },
   };
 }
