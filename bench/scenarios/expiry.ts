@@ -20,7 +20,7 @@ const SECOND_MS = 1_000;
 const ARRIVALS_PER_SECOND = 300;
 
 /** New orders are looked at in parts of this length: a pause of the disk is in one or two of them. */
-const PART_MS = 6_000;
+const PART_MS = 4_000;
 
 /** Very many orders that fall due within one second, while new ones arrive. */
 export async function measureExpiry(ground: Ground, notes: Notes): Promise<void> {
