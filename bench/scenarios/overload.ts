@@ -9,11 +9,14 @@ import { inTurn, MANY_CALLERS, MANY_SKUS } from "./reservations.ts";
 
 const TIMES_CAPACITY = 3;
 /** Half a minute of it, in parts, each between two looks at what the system can take. */
-const PARTS = { full: 5, quick: 2 };
-const PART_MS = { full: 6_000, quick: 1_500 };
+const PARTS = { full: 5, quick: 1 };
+const PART_MS = { full: 6_000, quick: 3_000 };
 /** Of the first second a crowd is let in, which is answered within the next. */
 const CROWD_MS = 2_000;
-const PEAK_MS = { warmUpMs: 300, durationMs: 1_500 };
+const PEAK = {
+  full: { warmUpMs: 300, durationMs: 1_500 },
+  quick: { warmUpMs: 200, durationMs: 800 },
+};
 
 /**
  * Three times the orders that the system can take: it must go on taking as many, and refuse the rest at once.
@@ -27,7 +30,7 @@ export async function measureOverload(ground: Ground, notes: Notes): Promise<voi
   const target = await ground.directly("order", MANY_CALLERS);
   const work = ordering(target, "grpc", inTurn(skus), { settled: false });
   const length = ground.pace.quick ? "quick" : "full";
-  const measurePeak = () => runClosedLoad({ callers: MANY_CALLERS, ...PEAK_MS, work });
+  const measurePeak = () => runClosedLoad({ callers: MANY_CALLERS, ...PEAK[length], work });
   // The first one finds code that is not compiled yet.
   const first = await measurePeak();
   const peaks = [await measurePeak()];
