@@ -14,7 +14,7 @@ export type Load = {
    * Of units that ended well within the measured time; in an open load from the moment at which each was due.
    */
   readonly latencies: Latencies;
-  /** The same by the part of the measured time in which each was due; empty unless asked for. */
+  /** The same by the part of the measured time in which each was due; no parts unless asked for. */
   readonly parts: readonly Latencies[];
   /** Of units that ended otherwise. */
   readonly failureLatencies: Latencies;
@@ -118,14 +118,13 @@ function createTally(warmUpMs: number, durationMs: number, partMs?: number) {
   const to = from + durationMs;
   const latencies = noLatencies();
   const failureLatencies = noLatencies();
-  const parts: Latencies[] = [];
+  const parts = Array.from({ length: partMs ? Math.ceil(durationMs / partMs) : 0 }, noLatencies);
   const outcomes = new Map<Outcome, number>();
   let good = 0;
 
-  function partOf(startedAt: number, ms: number): Latencies {
-    const index = Math.floor((startedAt - from) / ms);
-    while (parts.length <= index) parts.push(noLatencies());
-    return parts[index] ?? noLatencies();
+  // Those due before the measured time are in none.
+  function partOf(startedAt: number): Latencies | undefined {
+    return partMs ? parts[Math.floor((startedAt - from) / partMs)] : undefined;
   }
 
   return {
@@ -136,8 +135,8 @@ function createTally(warmUpMs: number, durationMs: number, partMs?: number) {
       if (now < from) return;
       // One that was sent in time belongs to the picture, however late its answer.
       addLatency(outcome === OK ? latencies : failureLatencies, now - startedAt);
-      if (outcome === OK && partMs && startedAt >= from)
-        addLatency(partOf(startedAt, partMs), now - startedAt);
+      const part = outcome === OK ? partOf(startedAt) : undefined;
+      if (part) addLatency(part, now - startedAt);
       if (outcome === OK && now <= to) good += 1;
     },
     /** The load up to now; latencies and outcomes that come later are still counted. */

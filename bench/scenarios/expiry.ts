@@ -3,7 +3,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { databaseNow } from "#libs/db";
 import { ordering, skusOf } from "../calls.ts";
 import { percentileMs } from "../figures/latency.ts";
-import { spreadOf } from "../figures/spread.ts";
+import { ratiosOf, spreadOf } from "../figures/spread.ts";
 import type { Ground } from "../ground.ts";
 import { layDueOrders } from "../laid.ts";
 import { type Load, runOpenLoad, sumOutcomes } from "../load.ts";
@@ -86,6 +86,7 @@ function noteNewOrders(notes: Notes, { before, meanwhile, partMs }: NewOrders): 
   const rate = `${ARRIVALS_PER_SECOND} new orders/s`;
   const quiet = p99OfParts(before, partMs);
   const busy = p99OfParts(meanwhile, partMs);
+  const usual = spreadOf(quiet).median;
   notes.measure(`${rate} before: p99`, "ms", quiet);
   notes.measure(`${rate} meanwhile: p99`, "ms", busy);
   notes.measure(`${rate} before, all the time: p99`, "ms", [percentileMs(before.latencies, 99)]);
@@ -98,7 +99,10 @@ function noteNewOrders(notes: Notes, { before, meanwhile, partMs }: NewOrders): 
       aim: 1.5,
       unit: "x",
     },
-    busy.map((p99) => p99 / spreadOf(quiet).median),
+    ratiosOf(
+      busy,
+      busy.map(() => usual),
+    ),
   );
 }
 

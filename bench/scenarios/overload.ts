@@ -1,5 +1,6 @@
 import { ordering, skusOf } from "../calls.ts";
 import { mergeLatencies, percentileMs } from "../figures/latency.ts";
+import { ratiosOf } from "../figures/spread.ts";
 import type { Ground } from "../ground.ts";
 import { type Load, runClosedLoad, runOpenLoad, sumOutcomes } from "../load.ts";
 import type { Notes } from "../report.ts";
@@ -33,22 +34,24 @@ export async function measureOverload(ground: Ground, notes: Notes): Promise<voi
   const measurePeak = () => runClosedLoad({ callers: MANY_CALLERS, ...PEAK[length], work });
   // The first one finds code that is not compiled yet.
   const first = await measurePeak();
-  const peaks = [await measurePeak()];
+  let peak = await measurePeak();
+  const peaks = [peak];
   const loads: Load[] = [];
-  const shares: number[] = [];
+  const capacities: number[] = [];
   while (loads.length < PARTS[length]) {
-    const before = peaks.at(-1)?.perSecond ?? 0;
+    const before = peak.perSecond;
     const load = await runOpenLoad({
       perSecond: before * TIMES_CAPACITY,
       warmUpMs: CROWD_MS,
       durationMs: PART_MS[length],
       work,
     });
-    const after = await measurePeak();
+    peak = await measurePeak();
     loads.push(load);
-    peaks.push(after);
-    shares.push((2 * load.perSecond) / (before + after.perSecond));
+    peaks.push(peak);
+    capacities.push((before + peak.perSecond) / 2);
   }
+  const rates = loads.map(({ perSecond }) => perSecond);
   const accepted = mergeLatencies(loads.map(({ latencies }) => latencies));
   const refused = mergeLatencies(loads.map(({ failureLatencies }) => failureLatencies));
   const outcomes = sumOutcomes(loads);
@@ -57,17 +60,13 @@ export async function measureOverload(ground: Ground, notes: Notes): Promise<voi
     "orders/s",
     peaks.map(({ perSecond }) => perSecond),
   );
-  notes.measure(
-    `orders/s of ${TIMES_CAPACITY} times as many arrivals`,
-    "orders/s",
-    loads.map(({ perSecond }) => perSecond),
-  );
+  notes.measure(`orders/s of ${TIMES_CAPACITY} times as many arrivals`, "orders/s", rates);
   notes.measure("accepted, median", "ms", [percentileMs(accepted, 50)]);
   notes.measure("accepted, p99", "ms", [percentileMs(accepted, 99)]);
   notes.measure("refused", "calls", [outcomes.get(REFUSED) ?? 0]);
   notes.goal(
     { name: "overload: goodput / peak", direction: "at least", must: 0.9, aim: 0.95, unit: "x" },
-    shares,
+    ratiosOf(rates, capacities),
   );
   notes.goal(
     { name: "overload: time to be refused, p99", direction: "at most", must: 50, aim: 50, unit: "ms" },

@@ -27,8 +27,8 @@ export type GateLimits = {
  * enough for a crowd that comes at once. When they take longer than a person notices, more of them would make
  * nothing faster: they only fill the memory, and those that are let in wait for longer. When more go on
  * coming, two batches that take turns keep the database as busy, and all else is waiting too: answers then
- * come twice as fast. Whether the last one was quick is not asked then: each quick
- * one would let in a thousand, whose own answers are slow.
+ * come twice as fast. Whether the last one was quick is not asked then: each quick one would let in a
+ * thousand, whose own answers are slow.
  */
 const STANDARD: GateLimits = {
   calls: 4_096,
